@@ -1,0 +1,187 @@
+/**
+ * What a compute host can be asked. The conductor speaks only to this interface; behind it stand QEMU on this
+ * machine, the memory host of the tests, and later a host across the wire.
+ *
+ * Every verb says what must be true afterwards, so it may be asked twice: after a lost answer, after a killed process.
+ *   ensure…  makes it so, and does nothing where it is so already
+ *   remove…  makes it gone, and accepts that it never was
+ *   read…    looks at the world; never at a memory of it
+ * A driver runs one verb a server at a time; callers need no lock. It knows neither HTTP nor the database.
+ */
+import type { Duplex } from 'node:stream'
+
+/**
+ * `on` runs; `paused` is stopped by the host (a full disk, a debugger); `off` was shut down or never started;
+ * `crashed` ended without the guest asking for it; `absent` means the host has no trace of the server.
+ */
+export type Power = 'on' | 'paused' | 'off' | 'crashed' | 'absent'
+
+export interface HostFacts {
+  vcpus: number
+  ramMib: number
+  diskGib: number
+  /** Changes when the machine itself was restarted, and so lost every guest. */
+  bootId: string
+  /** How guests run: `tcg`, `kvm`, `memory`. */
+  accelerator: string
+}
+
+/** A disk of a server: an overlay on a cached image. */
+export interface DiskPlan {
+  serverId: string
+  imageId: string
+  sizeGib: number
+}
+
+export interface SubnetPlan {
+  subnetId: string
+  cidr: string
+  ipVersion: 4 | 6
+  gatewayIp: string | null
+  /** The address the DHCP and metadata service answers from; null when DHCP is off. */
+  dhcpAddress: string | null
+  dnsNameservers: string[]
+  hostRoutes: { destination: string; nexthop: string }[]
+}
+
+export interface NetworkPlan {
+  networkId: string
+  /** Bytes. */
+  mtu: number
+  subnets: SubnetPlan[]
+}
+
+/** One rule of a security group, allowing what it describes; null means any. */
+export interface RulePlan {
+  direction: 'ingress' | 'egress'
+  ethertype: 'IPv4' | 'IPv6'
+  /** `tcp`, `udp`, `icmp`, a protocol number as text, or null. */
+  protocol: string | null
+  /** For ICMP the type. */
+  portRangeMin: number | null
+  /** For ICMP the code. */
+  portRangeMax: number | null
+  remoteIpPrefix: string | null
+}
+
+/** A network card of a server and all that its network must know to serve it. */
+export interface PortPlan {
+  portId: string
+  serverId: string
+  macAddress: string
+  /** The guest's host name as its DHCP server knows it. */
+  hostName: string
+  addresses: { subnetId: string; ipAddress: string }[]
+  network: NetworkPlan
+  /** Whether source addresses other than its own are dropped. */
+  antiSpoofing: boolean
+  rules: RulePlan[]
+}
+
+/** A server as the host must run it. The disk is asked for before, with `ensureDisk`. */
+export interface ServerPlan {
+  serverId: string
+  vcpus: number
+  ramMib: number
+  imageId: string
+  ports: { portId: string; networkId: string; macAddress: string; mtu: number }[]
+}
+
+export interface HostServer {
+  serverId: string
+  power: Power
+}
+
+/** A question a guest asked at 169.254.169.254; the network and the address come from the socket, not from a header. */
+export interface MetadataQuestion {
+  networkId: string
+  ipAddress: string
+  method: string
+  /** With its query, as sent. */
+  path: string
+  headers: Record<string, string | string[] | undefined>
+}
+
+export interface MetadataAnswer {
+  status: number
+  contentType: string
+  body: string | Buffer
+  headers?: Record<string, string>
+}
+
+export interface HostDriver extends AsyncDisposable {
+  readonly hostName: string
+  /**
+   * Finds again what earlier runs left, and opens its listeners. Guests that run are not touched.
+   * @throws HostError `missing` naming the packages or rights this machine lacks.
+   */
+  start(): Promise<void>
+
+  readFacts(): Promise<HostFacts>
+  /** Every server this host has a trace of, in no order. */
+  readServers(): Promise<HostServer[]>
+  readPower(serverId: string): Promise<Power>
+
+  /**
+   * An overlay of the image, `sizeGib` large or as large as the image, whichever is more. Never touches a disk that exists.
+   * @throws HostError `noSpace`, `noImage`.
+   */
+  ensureDisk(disk: DiskPlan): Promise<void>
+  /** Removes all files of the server, console log included. The server must be off. */
+  removeDisks(serverId: string): Promise<void>
+
+  /** The network, its services, the port's filter and its tap. Applies changed addresses and rules too. */
+  ensurePort(port: PortPlan): Promise<void>
+  /** The tap and the filter; with the last port of a network on this host, its namespace and services too. */
+  removePort(portId: string): Promise<void>
+
+  /**
+   * Starts the guest unless it runs. `queued` means: too many guests are booting, ask again; each asking keeps
+   * the place in the queue, and `onNudge` fires when a turn comes.
+   * @throws HostError `noMemory`, `noDisk`, `startFailed` with what QEMU said.
+   */
+  ensureOn(plan: ServerPlan): Promise<'on' | 'queued'>
+  /** Cuts the power; resolves when the guest is gone. */
+  ensureOff(serverId: string): Promise<void>
+  /** Asks the guest through ACPI to shut down; does nothing when it does not run. Does not wait. */
+  pressPowerButton(serverId: string): Promise<void>
+
+  /** The tail of the serial console, newest last; all that is kept when `lines` is undefined; empty when there is none. */
+  readConsole(serverId: string, lines?: number): Promise<string>
+  /**
+   * A stream to the guest's screen that speaks RFB (VNC).
+   * @throws HostError `notRunning`.
+   */
+  openVnc(serverId: string): Promise<Duplex>
+
+  /** Calls `listener` whenever something may have changed by itself. It carries no data: whoever wakes up reads. */
+  onNudge(listener: () => void): () => void
+}
+
+export type HostFailure =
+  | 'missing'
+  | 'noSpace'
+  | 'noMemory'
+  | 'noImage'
+  | 'noDisk'
+  | 'startFailed'
+  | 'notRunning'
+  | 'unreachable'
+
+/**
+ * A failure of a host, with a message fit for the owner of the server; details that name files or processes
+ * belong into `cause`. All but `unreachable` are final: asking again without a change would fail again.
+ */
+export class HostError extends Error {
+  override readonly name = 'HostError'
+  readonly failure: HostFailure
+
+  constructor(failure: HostFailure, message: string, options?: ErrorOptions) {
+    super(message, options)
+    this.failure = failure
+  }
+
+  get isFinal(): boolean {
+    return this.failure !== 'unreachable'
+  }
+}
