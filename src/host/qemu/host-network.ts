@@ -1,0 +1,19 @@
+import type { PortPlan } from '../host-driver.ts'
+
+/**
+ * The network of one host as the QEMU driver needs it. The driver hands ports through and asks where a port's tap is;
+ * everything else about networks (bridges, DHCP, filters, metadata) is behind this door.
+ */
+export interface HostNetwork extends AsyncDisposable {
+  /**
+   * Finds again what earlier runs left, and opens its listeners.
+   * @throws HostError `missing` naming the packages or rights this machine lacks.
+   */
+  start(): Promise<void>
+  /** The network, its services, the port's filter and its tap; applies changed addresses and rules too. */
+  ensurePort(port: PortPlan): Promise<void>
+  /** The tap and the filter; accepts that they never were. */
+  removePort(portId: string): Promise<void>
+  /** The network namespace, by name, and the tap device in it; undefined when there is none. */
+  findTap(portId: string): Promise<{ namespace: string; tapName: string } | undefined>
+}
