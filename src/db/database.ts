@@ -1,0 +1,91 @@
+/**
+ * SQLite or PostgreSQL behind one door.
+ *
+ *   read          sees what is committed, and cannot write
+ *   transaction   gives a `Tx`; whoever wants to write needs one
+ *   tx.onCommit   runs after the commit, and never when the work is rolled back
+ *
+ * A transaction holds SQLite's only writer (or a PostgreSQL connection): do nothing in it but ask the database.
+ */
+import type { Kysely, Transaction } from 'kysely'
+import { migrate } from './migrations/migrate.ts'
+import { openPostgres } from './postgres.ts'
+import type { Schema } from './schema.ts'
+import { openSqlite } from './sqlite.ts'
+
+export type Reader = Pick<Kysely<Schema>, 'selectFrom'>
+
+export interface Tx extends Pick<Transaction<Schema>, 'selectFrom' | 'insertInto' | 'updateTable' | 'deleteFrom'> {
+  /** Runs once the work is durable: the place for nudges, which carry no data. */
+  onCommit(run: () => void): void
+}
+
+/** What one kind of database brings; everything else is common. */
+export interface Engine {
+  kind: 'sqlite' | 'postgres'
+  reader: Kysely<Schema>
+  writer: Kysely<Schema>
+  /** Whether trying the same transaction again may succeed: lost races, not mistakes. */
+  isConflict(error: unknown): boolean
+  /** Whether a unique key was already there. */
+  isDuplicate(error: unknown): boolean
+  close(): Promise<void>
+}
+
+const TRIES = 5
+
+export class Database implements AsyncDisposable {
+  readonly kind: Engine['kind']
+  readonly read: Reader
+  readonly #engine: Engine
+
+  constructor(engine: Engine) {
+    this.kind = engine.kind
+    this.read = engine.reader
+    this.#engine = engine
+  }
+
+  /**
+   * Runs `work` in one transaction: all of it is durable when this resolves, none of it when it rejects. It may
+   * run again after a lost race, so it must do nothing else than ask the database.
+   */
+  async transaction<T>(work: (tx: Tx) => Promise<T>): Promise<T> {
+    for (let tries = 1; ; tries++) {
+      const afterwards: (() => void)[] = []
+      try {
+        const result = await this.#engine.writer
+          .transaction()
+          .execute((trx) => work(Object.assign(trx, { onCommit: (run: () => void) => void afterwards.push(run) })))
+        for (const run of afterwards) run()
+        return result
+      } catch (error) {
+        if (tries === TRIES || !this.#engine.isConflict(error)) throw error
+      }
+    }
+  }
+
+  /** Whether `error` says that a unique key was already there. */
+  isDuplicate(error: unknown): boolean {
+    return this.#engine.isDuplicate(error)
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#engine.close()
+  }
+}
+
+/**
+ * Opens a database and brings its tables up to date.
+ * @param url the path of an SQLite file, or a `postgres://` URL.
+ * @throws NewerDatabaseError when a newer Novella wrote it.
+ */
+export async function openDatabase(url: string): Promise<Database> {
+  const engine = /^postgres(ql)?:/.test(url) ? openPostgres(url) : openSqlite(url)
+  try {
+    await migrate(engine.writer)
+  } catch (error) {
+    await engine.close()
+    throw error
+  }
+  return new Database(engine)
+}

@@ -1,0 +1,83 @@
+import { type Kysely, sql } from 'kysely'
+
+/** Hosts, what is claimed on them, and servers. */
+export async function up(db: Kysely<unknown>): Promise<void> {
+  await db.schema
+    .createTable('hosts')
+    .addColumn('name', 'text', (c) => c.primaryKey())
+    .addColumn('availabilityZone', 'text', (c) => c.notNull())
+    .addColumn('isEnabled', 'integer', (c) => c.notNull())
+    .addColumn('vcpus', 'integer', (c) => c.notNull())
+    .addColumn('ramMib', 'integer', (c) => c.notNull())
+    .addColumn('diskGib', 'integer', (c) => c.notNull())
+    .addColumn('claimedVcpus', 'integer', (c) => c.notNull())
+    .addColumn('claimedRamMib', 'integer', (c) => c.notNull())
+    .addColumn('claimedDiskGib', 'integer', (c) => c.notNull())
+    .addColumn('bootId', 'text', (c) => c.notNull())
+    .addColumn('seenAt', 'bigint', (c) => c.notNull())
+    .execute()
+  await db.schema
+    .createTable('claims')
+    .addColumn('serverId', 'text', (c) => c.primaryKey())
+    .addColumn('hostName', 'text', (c) => c.notNull().references('hosts.name'))
+    .addColumn('vcpus', 'integer', (c) => c.notNull())
+    .addColumn('ramMib', 'integer', (c) => c.notNull())
+    .addColumn('diskGib', 'integer', (c) => c.notNull())
+    .execute()
+  await db.schema
+    .createTable('servers')
+    .addColumn('id', 'text', (c) => c.primaryKey())
+    .addColumn('number', 'integer', (c) => c.notNull().unique())
+    .addColumn('projectId', 'text', (c) => c.notNull())
+    .addColumn('userId', 'text', (c) => c.notNull())
+    .addColumn('reservationId', 'text', (c) => c.notNull())
+    .addColumn('name', 'text', (c) => c.notNull())
+    .addColumn('hostName', 'text')
+    .addColumn('availabilityZone', 'text', (c) => c.notNull())
+    .addColumn('flavorId', 'text', (c) => c.notNull())
+    .addColumn('flavorName', 'text', (c) => c.notNull())
+    .addColumn('vcpus', 'integer', (c) => c.notNull())
+    .addColumn('ramMib', 'integer', (c) => c.notNull())
+    .addColumn('diskGib', 'integer', (c) => c.notNull())
+    .addColumn('imageId', 'text', (c) => c.notNull())
+    .addColumn('imageName', 'text', (c) => c.notNull())
+    .addColumn('keyName', 'text')
+    .addColumn('publicKey', 'text')
+    .addColumn('sealedAdminPass', 'text')
+    .addColumn('metadata', 'text', (c) => c.notNull())
+    .addColumn('userData', 'text')
+    .addColumn('configDrive', 'text', (c) => c.notNull())
+    .addColumn('diskConfig', 'text', (c) => c.notNull())
+    .addColumn('accessIpv4', 'text', (c) => c.notNull())
+    .addColumn('accessIpv6', 'text', (c) => c.notNull())
+    .addColumn('launchIndex', 'integer', (c) => c.notNull())
+    .addColumn('vmState', 'text', (c) => c.notNull())
+    .addColumn('taskState', 'text')
+    .addColumn('powerState', 'integer', (c) => c.notNull())
+    .addColumn('progress', 'integer', (c) => c.notNull())
+    .addColumn('isLocked', 'integer', (c) => c.notNull())
+    .addColumn('faultCode', 'integer')
+    .addColumn('faultMessage', 'text')
+    .addColumn('faultDetails', 'text')
+    .addColumn('faultAt', 'bigint')
+    .addColumn('createdAt', 'bigint', (c) => c.notNull())
+    .addColumn('updatedAt', 'bigint', (c) => c.notNull())
+    .addColumn('launchedAt', 'bigint')
+    .addColumn('terminatedAt', 'bigint')
+    .addColumn('deletedAt', 'bigint')
+    .execute()
+  // A page of the newest servers is read off these in order, whatever else is stored.
+  for (const [name, first] of [
+    ['serversOfProject', 'projectId'],
+    ['serversOfHost', 'hostName'],
+  ] as const) {
+    await db.schema
+      .createIndex(name)
+      .on('servers')
+      .columns([first, 'createdAt desc', 'id desc'])
+      .where(sql.ref('deletedAt'), 'is', null)
+      .execute()
+  }
+  await db.schema.createIndex('serversByCreation').on('servers').columns(['createdAt desc', 'id desc']).execute()
+  await db.schema.createIndex('serversByUpdate').on('servers').columns(['projectId', 'updatedAt']).execute()
+}

@@ -1,0 +1,350 @@
+/**
+ * One interface a table, the same on SQLite and PostgreSQL. Instants are epoch milliseconds, flags are 0 or 1,
+ * and columns that hold JSON say so; what lies outside the database (an address, a disk) is named by ids.
+ */
+import type { Generated, Selectable } from 'kysely'
+
+/** 0 or 1. */
+export type Flag = 0 | 1
+
+export interface DomainsTable {
+  id: string
+  name: string
+  isEnabled: Flag
+}
+
+export interface ProjectsTable {
+  id: string
+  domainId: string
+  name: string
+  description: string
+  isEnabled: Flag
+}
+
+export interface UsersTable {
+  id: string
+  domainId: string
+  name: string
+  passwordHash: string
+  defaultProjectId: string | null
+  isEnabled: Flag
+  createdAt: number
+}
+
+export interface RolesTable {
+  id: string
+  name: string
+}
+
+export interface RoleAssignmentsTable {
+  userId: string
+  projectId: string
+  roleId: string
+}
+
+export interface TokensTable {
+  /** SHA-256 of the token; the token itself is nowhere. */
+  hash: string
+  userId: string
+  projectId: string | null
+  /** JSON: the methods it was got by. */
+  methods: string
+  auditId: string
+  issuedAt: number
+  expiresAt: number
+}
+
+export interface FlavorsTable {
+  id: string
+  name: string
+  vcpus: number
+  ramMib: number
+  diskGib: number
+  ephemeralGib: number
+  swapMib: number
+  rxtxFactor: number
+  isPublic: Flag
+  isDisabled: Flag
+}
+
+export interface KeypairsTable {
+  id: Generated<number>
+  userId: string
+  name: string
+  type: 'ssh'
+  publicKey: string
+  fingerprint: string
+  createdAt: number
+}
+
+export interface ImagesTable {
+  id: string
+  projectId: string | null
+  name: string
+  status: 'queued' | 'active'
+  visibility: 'public' | 'private'
+  diskFormat: string
+  containerFormat: string
+  sizeBytes: number
+  virtualSizeBytes: number
+  checksum: string
+  hashAlgorithm: string
+  hashValue: string
+  minDiskGib: number
+  minRamMib: number
+  isProtected: Flag
+  /** JSON: free properties, string to string. */
+  properties: string
+  createdAt: number
+  updatedAt: number
+}
+
+export interface NetworksTable {
+  id: string
+  projectId: string
+  name: string
+  isShared: Flag
+  isExternal: Flag
+  isUp: Flag
+  /** Bytes. */
+  mtu: number
+  createdAt: number
+}
+
+export interface SubnetsTable {
+  id: string
+  networkId: string
+  projectId: string
+  name: string
+  cidr: string
+  ipVersion: 4 | 6
+  gatewayIp: string | null
+  hasDhcp: Flag
+  /** JSON: list of addresses. */
+  dnsNameservers: string
+  /** JSON: list of {start, end}. */
+  allocationPools: string
+  /** JSON: list of {destination, nexthop}. */
+  hostRoutes: string
+  createdAt: number
+}
+
+export interface PortsTable {
+  id: string
+  networkId: string
+  projectId: string
+  name: string
+  macAddress: string
+  /** The server, or '' when unused. */
+  deviceId: string
+  deviceOwner: string
+  /** Position among the cards of its server. */
+  position: number
+  status: 'ACTIVE' | 'DOWN' | 'BUILD'
+  isUp: Flag
+  hasAntiSpoofing: Flag
+  /** Made for a server by the service, and so deleted with it. */
+  isOwnedByServer: Flag
+  createdAt: number
+}
+
+export interface PortAddressesTable {
+  subnetId: string
+  ipAddress: string
+  portId: string
+}
+
+export interface SecurityGroupsTable {
+  id: string
+  projectId: string
+  name: string
+  description: string
+  createdAt: number
+}
+
+export interface SecurityGroupRulesTable {
+  id: string
+  securityGroupId: string
+  direction: 'ingress' | 'egress'
+  ethertype: 'IPv4' | 'IPv6'
+  protocol: string | null
+  portRangeMin: number | null
+  portRangeMax: number | null
+  remoteIpPrefix: string | null
+}
+
+export interface PortSecurityGroupsTable {
+  portId: string
+  securityGroupId: string
+}
+
+export interface HostsTable {
+  name: string
+  availabilityZone: string
+  isEnabled: Flag
+  vcpus: number
+  ramMib: number
+  diskGib: number
+  /** Held by servers placed here; changed only together with a row of `claims`. */
+  claimedVcpus: number
+  claimedRamMib: number
+  claimedDiskGib: number
+  bootId: string
+  seenAt: number
+}
+
+export interface ClaimsTable {
+  serverId: string
+  hostName: string
+  vcpus: number
+  ramMib: number
+  diskGib: number
+}
+
+export type VmState = 'building' | 'active' | 'stopped' | 'paused' | 'suspended' | 'resized' | 'error' | 'deleted'
+
+export type TaskState =
+  | 'scheduling'
+  | 'networking'
+  | 'block_device_mapping'
+  | 'spawning'
+  | 'powering-on'
+  | 'powering-off'
+  | 'rebooting'
+  | 'reboot_pending'
+  | 'reboot_started'
+  | 'rebooting_hard'
+  | 'reboot_pending_hard'
+  | 'reboot_started_hard'
+  | 'deleting'
+
+export interface ServersTable {
+  id: string
+  /** Counts up over the whole cloud; the instance name shows it in hex. */
+  number: number
+  projectId: string
+  userId: string
+  reservationId: string
+  name: string
+  hostName: string | null
+  availabilityZone: string
+  flavorId: string
+  /** The flavor as it was when the server was made; a later change of the offer does not touch it. */
+  flavorName: string
+  vcpus: number
+  ramMib: number
+  diskGib: number
+  imageId: string
+  imageName: string
+  keyName: string | null
+  publicKey: string | null
+  /** Sealed, see lib/secret-box.ts; null once there is no use for it. */
+  sealedAdminPass: string | null
+  /** JSON: string to string. */
+  metadata: string
+  /** Base64 as the caller sent it. */
+  userData: string | null
+  configDrive: string
+  diskConfig: 'AUTO' | 'MANUAL'
+  accessIpv4: string
+  accessIpv6: string
+  launchIndex: number
+  vmState: VmState
+  taskState: TaskState | null
+  powerState: 0 | 1 | 3 | 4 | 6 | 7
+  progress: number
+  isLocked: Flag
+  faultCode: number | null
+  faultMessage: string | null
+  faultDetails: string | null
+  faultAt: number | null
+  createdAt: number
+  updatedAt: number
+  launchedAt: number | null
+  terminatedAt: number | null
+  deletedAt: number | null
+}
+
+export interface ActionsTable {
+  id: string
+  name: string
+  resourceId: string
+  step: string
+  isOpen: Flag
+  /** JSON: what the caller asked for. */
+  input: string
+  /** Set once the action failed and only cleans up after itself. */
+  failure: string | null
+  attempts: number
+  acceptedAt: number
+  stepEnteredAt: number
+  deadlineAt: number
+  dueAt: number
+  /** Who holds the lease; null when nobody does. */
+  leaseToken: string | null
+  leaseUntil: number
+  requestId: string
+  projectId: string
+  userId: string
+  result: 'Success' | 'Error' | 'Superseded' | null
+  finishedAt: number | null
+}
+
+export interface ActionEventsTable {
+  id: Generated<number>
+  actionId: string
+  step: string
+  startedAt: number
+  finishedAt: number
+  result: 'Success' | 'Error'
+  message: string | null
+}
+
+export interface ConsoleTokensTable {
+  hash: string
+  serverId: string
+  type: 'novnc'
+  createdAt: number
+  expiresAt: number
+  usedAt: number | null
+}
+
+export interface IdempotentAnswersTable {
+  userId: string
+  projectId: string
+  key: string
+  /** SHA-256 of method, path and body: the same key with another request is a mistake. */
+  requestHash: string
+  status: number
+  /** Sealed: answers may hold a password or a private key. */
+  sealedBody: string
+  createdAt: number
+}
+
+export interface Schema {
+  domains: DomainsTable
+  projects: ProjectsTable
+  users: UsersTable
+  roles: RolesTable
+  roleAssignments: RoleAssignmentsTable
+  tokens: TokensTable
+  flavors: FlavorsTable
+  keypairs: KeypairsTable
+  images: ImagesTable
+  networks: NetworksTable
+  subnets: SubnetsTable
+  ports: PortsTable
+  portAddresses: PortAddressesTable
+  securityGroups: SecurityGroupsTable
+  securityGroupRules: SecurityGroupRulesTable
+  portSecurityGroups: PortSecurityGroupsTable
+  hosts: HostsTable
+  claims: ClaimsTable
+  servers: ServersTable
+  actions: ActionsTable
+  actionEvents: ActionEventsTable
+  consoleTokens: ConsoleTokensTable
+  idempotentAnswers: IdempotentAnswersTable
+}
+
+export type Row<Table extends keyof Schema> = Selectable<Schema[Table]>
