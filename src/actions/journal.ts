@@ -1,0 +1,89 @@
+import type { Reader, Tx } from '../db/database.ts'
+import type { Row } from '../db/schema.ts'
+import { newId } from '../lib/ids.ts'
+import type { AnyAction } from './action.ts'
+
+/** Who asked, for the record. */
+export interface Asker {
+  requestId: string
+  projectId: string
+  userId: string
+}
+
+/**
+ * Opens an action on a resource, in the transaction that checked it may start.
+ * @throws Error of the database (a duplicate) when one is open: the caller's own compare-and-set comes first.
+ */
+export async function acceptAction<Input>(
+  tx: Tx,
+  action: AnyAction,
+  resourceId: string,
+  input: Input,
+  asker: Asker,
+  now: number,
+): Promise<string> {
+  const id = newId()
+  await tx
+    .insertInto('actions')
+    .values({
+      id,
+      name: action.name,
+      resourceId,
+      step: action.first,
+      isOpen: 1,
+      input: JSON.stringify(input),
+      failure: null,
+      attempts: 0,
+      acceptedAt: now,
+      stepEnteredAt: now,
+      deadlineAt: now + action.deadlineMs,
+      dueAt: now,
+      leaseToken: null,
+      leaseUntil: 0,
+      ...asker,
+      result: null,
+      finishedAt: null,
+    })
+    .execute()
+  await action.entering?.(tx, resourceId, action.first)
+  return id
+}
+
+/**
+ * Closes whatever action is open on a resource, so that another may take over. A step of it that is running right now
+ * finds its lease gone and commits nothing; the lease itself stays until that step ends, which holds back the next.
+ */
+export async function supersedeAction(tx: Tx, resourceId: string, now: number): Promise<void> {
+  await tx
+    .updateTable('actions')
+    .set({ isOpen: 0, result: 'Superseded', finishedAt: now })
+    .where('resourceId', '=', resourceId)
+    .where('isOpen', '=', 1)
+    .execute()
+}
+
+/** The open action of a resource, or undefined. */
+export async function findOpenAction(read: Reader, resourceId: string): Promise<Row<'actions'> | undefined> {
+  return read
+    .selectFrom('actions')
+    .selectAll()
+    .where('resourceId', '=', resourceId)
+    .where('isOpen', '=', 1)
+    .executeTakeFirst()
+}
+
+/** All actions of a resource, oldest first. */
+export async function listActions(read: Reader, resourceId: string): Promise<Row<'actions'>[]> {
+  return read
+    .selectFrom('actions')
+    .selectAll()
+    .where('resourceId', '=', resourceId)
+    .orderBy('acceptedAt')
+    .orderBy('id')
+    .execute()
+}
+
+/** What the steps of an action did, in order. */
+export async function listEvents(read: Reader, actionId: string): Promise<Row<'actionEvents'>[]> {
+  return read.selectFrom('actionEvents').selectAll().where('actionId', '=', actionId).orderBy('id').execute()
+}

@@ -1,0 +1,199 @@
+/**
+ * A compute host in memory: the promises of `HostDriver` without guests, for ten thousand servers at test speed.
+ * Tests turn its time (a `ManualClock`) and its faults (`intercept`, `crash`, `powerOffFromInside`).
+ */
+import type { Duplex } from 'node:stream'
+import { type Clock, systemClock } from '../../lib/clock.ts'
+import {
+  type DiskPlan,
+  type HostDriver,
+  HostError,
+  type HostFacts,
+  type HostServer,
+  type PortPlan,
+  type Power,
+  type ServerPlan,
+} from '../host-driver.ts'
+import { memoryScreen } from './memory-screen.ts'
+
+/** Lines of console a server keeps. */
+const CONSOLE_LINES = 10_000
+
+interface MemoryServer {
+  power: Power
+  disk: DiskPlan | undefined
+  console: string[]
+}
+
+/** What is left of a machine when the process that drove it ends: hand it to the next driver to find it again. */
+export interface MemoryMachine {
+  servers: Map<string, MemoryServer>
+  ports: Map<string, PortPlan>
+  bootId: string
+}
+
+export const newMemoryMachine = (): MemoryMachine => ({ servers: new Map(), ports: new Map(), bootId: 'boot-1' })
+
+/** Stands between a verb and its effect: may throw before (the call is lost) or after `run` (the answer is lost). */
+export type Intercept = <T>(verb: string, id: string, run: () => Promise<T>) => Promise<T>
+
+export interface MemoryDriverOptions {
+  hostName?: string
+  clock?: Clock
+  machine?: MemoryMachine
+  facts?: Partial<HostFacts>
+  /** How long a guest takes to obey its power button, in milliseconds; Infinity for one that ignores it. */
+  shutdownMs?: number
+  intercept?: Intercept
+}
+
+export class MemoryDriver implements HostDriver {
+  readonly hostName: string
+  readonly machine: MemoryMachine
+  intercept: Intercept
+  shutdownMs: number
+  readonly #clock: Clock
+  readonly #facts: Partial<HostFacts>
+  readonly #listeners = new Set<() => void>()
+
+  constructor(options: MemoryDriverOptions = {}) {
+    this.hostName = options.hostName ?? 'memory-host'
+    this.machine = options.machine ?? newMemoryMachine()
+    this.intercept = options.intercept ?? ((_verb, _id, run) => run())
+    this.shutdownMs = options.shutdownMs ?? 0
+    this.#clock = options.clock ?? systemClock
+    this.#facts = options.facts ?? {}
+  }
+
+  async start(): Promise<void> {}
+
+  async readFacts(): Promise<HostFacts> {
+    const size = { vcpus: 1_000_000, ramMib: 1_000_000_000, diskGib: 1_000_000_000 }
+    return { ...size, bootId: this.machine.bootId, accelerator: 'memory', ...this.#facts }
+  }
+
+  readServers(): Promise<HostServer[]> {
+    return this.intercept('readServers', '', async () =>
+      [...this.machine.servers].map(([serverId, { power }]) => ({ serverId, power })),
+    )
+  }
+
+  readPower(serverId: string): Promise<Power> {
+    return this.intercept('readPower', serverId, async () => this.machine.servers.get(serverId)?.power ?? 'absent')
+  }
+
+  ensureDisk(disk: DiskPlan): Promise<void> {
+    return this.intercept('ensureDisk', disk.serverId, async () => {
+      const server = this.machine.servers.get(disk.serverId) ?? { power: 'off', disk: undefined, console: [] }
+      server.disk ??= disk
+      this.machine.servers.set(disk.serverId, server)
+    })
+  }
+
+  removeDisks(serverId: string): Promise<void> {
+    return this.intercept('removeDisks', serverId, async () => {
+      this.machine.servers.delete(serverId)
+    })
+  }
+
+  ensurePort(port: PortPlan): Promise<void> {
+    return this.intercept('ensurePort', port.portId, async () => {
+      this.machine.ports.set(port.portId, port)
+    })
+  }
+
+  removePort(portId: string): Promise<void> {
+    return this.intercept('removePort', portId, async () => {
+      this.machine.ports.delete(portId)
+    })
+  }
+
+  ensureOn(plan: ServerPlan): Promise<'on' | 'queued'> {
+    return this.intercept('ensureOn', plan.serverId, async () => {
+      const server = this.machine.servers.get(plan.serverId)
+      if (!server?.disk) throw new HostError('noDisk', 'The disk of this server is missing on its host.')
+      for (const { portId } of plan.ports) {
+        if (!this.machine.ports.has(portId)) {
+          throw new HostError('startFailed', 'A network card of this server is not plugged in on its host.')
+        }
+      }
+      if (server.power !== 'on') {
+        server.power = 'on'
+        this.#print(server, `[    0.000000] booting ${plan.serverId}`, `${plan.serverId} login: `)
+      }
+      return 'on'
+    })
+  }
+
+  ensureOff(serverId: string): Promise<void> {
+    return this.intercept('ensureOff', serverId, async () => this.#end(serverId, 'off'))
+  }
+
+  pressPowerButton(serverId: string): Promise<void> {
+    return this.intercept('pressPowerButton', serverId, async () => {
+      if (this.machine.servers.get(serverId)?.power !== 'on') return
+      if (this.shutdownMs === 0) this.#end(serverId, 'off')
+      else if (this.shutdownMs < Infinity) this.#clock.after(this.shutdownMs, () => this.#end(serverId, 'off'))
+    })
+  }
+
+  readConsole(serverId: string, lines?: number): Promise<string> {
+    return this.intercept('readConsole', serverId, async () => {
+      const all = this.machine.servers.get(serverId)?.console ?? []
+      return (lines === undefined ? all : lines === 0 ? [] : all.slice(-lines)).join('\n')
+    })
+  }
+
+  openVnc(serverId: string): Promise<Duplex> {
+    return this.intercept('openVnc', serverId, async () => {
+      if (this.machine.servers.get(serverId)?.power !== 'on') {
+        throw new HostError('notRunning', 'The server is not running.')
+      }
+      return memoryScreen(serverId)
+    })
+  }
+
+  onNudge(listener: () => void): () => void {
+    this.#listeners.add(listener)
+    return () => this.#listeners.delete(listener)
+  }
+
+  /** The guest shuts itself down. */
+  powerOffFromInside(serverId: string): void {
+    this.#end(serverId, 'off')
+  }
+
+  /** The guest ends without having been asked to. */
+  crash(serverId: string): void {
+    this.#end(serverId, 'crashed')
+  }
+
+  /** The machine restarts: every guest and every port is gone, the disks are there. */
+  rebootMachine(): void {
+    for (const server of this.machine.servers.values()) if (server.power !== 'off') server.power = 'crashed'
+    this.machine.ports.clear()
+    this.machine.bootId = `boot-${Number(this.machine.bootId.slice(5)) + 1}`
+  }
+
+  /** Writes to the serial console of a guest. */
+  print(serverId: string, ...lines: string[]): void {
+    const server = this.machine.servers.get(serverId)
+    if (server) this.#print(server, ...lines)
+  }
+
+  #print(server: MemoryServer, ...lines: string[]): void {
+    server.console.push(...lines)
+    if (server.console.length > CONSOLE_LINES) server.console.splice(0, server.console.length - CONSOLE_LINES)
+  }
+
+  #end(serverId: string, power: 'off' | 'crashed'): void {
+    const server = this.machine.servers.get(serverId)
+    if (server?.power !== 'on') return
+    server.power = power
+    for (const listener of this.#listeners) listener()
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#listeners.clear()
+  }
+}
