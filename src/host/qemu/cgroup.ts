@@ -1,0 +1,128 @@
+import { accessSync, constants, mkdirSync, readFileSync, rmdirSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+
+/** What one guest may use at most. */
+export interface Limits {
+  vcpus: number
+  memoryMib: number
+}
+
+/** Where guests' limits can be set: on cgroup v2 one tree, on v1 one for each controller; `none` when nowhere. */
+export type CgroupTree =
+  | { kind: 'v2'; directory: string }
+  | { kind: 'v1'; cpu: string | undefined; memory: string | undefined }
+  | { kind: 'none' }
+
+const PERIOD_US = 100_000
+const MIB = 1024 * 1024
+
+/** The mounted cgroup file systems by what they control, `v2` being the unified one. Pure. Source: proc(5), mounts. */
+export function cgroupMounts(mounts: string): { v2?: string; cpu?: string; memory?: string } {
+  const found: { v2?: string; cpu?: string; memory?: string } = {}
+  for (const line of mounts.split('\n')) {
+    const [, directory = '', type, options = ''] = line.split(' ')
+    if (type === 'cgroup2') found.v2 ??= directory
+    if (type !== 'cgroup') continue
+    if (options.split(',').includes('cpu')) found.cpu ??= directory
+    if (options.split(',').includes('memory')) found.memory ??= directory
+  }
+  return found
+}
+
+/** What of it this machine lets us use: v2 when it has both controllers, else v1, else nothing. */
+export function detectCgroups(): CgroupTree {
+  const { v2, cpu, memory } = cgroupMounts(readFileSync('/proc/mounts', 'utf8'))
+  if (v2 !== undefined && enablesBoth(v2)) return { kind: 'v2', directory: join(v2, PARENT) }
+  const usable = [cpu, memory].map((mount) =>
+    mount !== undefined && isWritable(mount) ? join(mount, PARENT) : undefined,
+  )
+  if (usable.some((directory) => directory !== undefined)) return { kind: 'v1', cpu: usable[0], memory: usable[1] }
+  return { kind: 'none' }
+}
+
+/** The directory all guests' groups are in, in each tree. */
+const PARENT = 'novella'
+
+/** Whether the unified tree hands cpu and memory down to us; asks it to when it could. */
+function enablesBoth(v2: string): boolean {
+  try {
+    const parent = join(v2, PARENT)
+    for (const directory of [v2, parent]) {
+      mkdirSync(directory, { recursive: true })
+      const handed = readFileSync(join(directory, 'cgroup.subtree_control'), 'utf8').trim().split(' ')
+      if (handed.includes('cpu') && handed.includes('memory')) continue
+      writeFileSync(join(directory, 'cgroup.subtree_control'), '+cpu +memory')
+    }
+    return true
+  } catch {
+    removeQuietly(join(v2, PARENT))
+    return false
+  }
+}
+
+function isWritable(directory: string): boolean {
+  try {
+    accessSync(directory, constants.W_OK)
+    return true
+  } catch {
+    return false
+  }
+}
+
+/** The files to write for a guest, as [path, value], in order; the process itself comes last. Pure. */
+export function cgroupWrites(tree: CgroupTree, serverId: string, limits: Limits, pid: number): [string, string][] {
+  const quota = String(limits.vcpus * PERIOD_US)
+  const bytes = String(limits.memoryMib * MIB)
+  if (tree.kind === 'none') return []
+  if (tree.kind === 'v2') {
+    const group = join(tree.directory, serverId)
+    return [
+      [join(group, 'cpu.max'), `${quota} ${PERIOD_US}`],
+      [join(group, 'memory.max'), bytes],
+      [join(group, 'cgroup.procs'), String(pid)],
+    ]
+  }
+  const writes: [string, string][] = []
+  if (tree.cpu !== undefined) {
+    writes.push([join(tree.cpu, serverId, 'cpu.cfs_period_us'), String(PERIOD_US)])
+    writes.push([join(tree.cpu, serverId, 'cpu.cfs_quota_us'), quota])
+    writes.push([join(tree.cpu, serverId, 'cgroup.procs'), String(pid)])
+  }
+  if (tree.memory !== undefined) {
+    writes.push([join(tree.memory, serverId, 'memory.limit_in_bytes'), bytes])
+    writes.push([join(tree.memory, serverId, 'cgroup.procs'), String(pid)])
+  }
+  return writes
+}
+
+/** The directories a guest's limits are in. */
+export function cgroupDirectories(tree: CgroupTree, serverId: string): string[] {
+  if (tree.kind === 'none') return []
+  const parents = tree.kind === 'v2' ? [tree.directory] : [tree.cpu, tree.memory]
+  return parents.filter((parent) => parent !== undefined).map((parent) => join(parent, serverId))
+}
+
+/**
+ * Puts a process, and all it will become, under limits.
+ * @throws Error when the kernel refuses.
+ */
+export function limitProcess(tree: CgroupTree, serverId: string, limits: Limits, pid: number): void {
+  for (const directory of cgroupDirectories(tree, serverId)) mkdirSync(directory, { recursive: true })
+  for (const [path, value] of cgroupWrites(tree, serverId, limits, pid)) writeFileSync(path, value)
+}
+
+/** Removes a guest's groups, and the parent with the last of them. False while a process is still in one. */
+export function removeCgroups(tree: CgroupTree, serverId: string): boolean {
+  const areGone = cgroupDirectories(tree, serverId).map(removeQuietly)
+  for (const directory of cgroupDirectories(tree, '.')) removeQuietly(directory)
+  return !areGone.includes(false)
+}
+
+function removeQuietly(directory: string): boolean {
+  try {
+    rmdirSync(directory)
+    return true
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code === 'ENOENT'
+  }
+}

@@ -1,0 +1,168 @@
+import { existsSync, readdirSync, truncateSync } from 'node:fs'
+import { setTimeout as pause } from 'node:timers/promises'
+import type { Clock } from '../../lib/clock.ts'
+import { isUuidLike } from '../../lib/ids.ts'
+import type { Power } from '../host-driver.ts'
+import { BOOT_CAP_MS, BootQueue } from './boot-queue.ts'
+import { type CgroupTree, removeCgroups } from './cgroup.ts'
+import { boundConsole, sizeOf } from './console-log.ts'
+import { Guest } from './guest.ts'
+import { AGENT_CHARDEV, AGENT_PORT } from './qemu-args.ts'
+import type { QmpEvent } from './qmp-client.ts'
+import { findPid, howItEnded, type RunRecord, readRecord, removeRecord } from './run-record.ts'
+import { type ServerFiles, serverFiles } from './server-files.ts'
+
+const SWEEP_EVERY_MS = 1_000
+/** A log of QEMU's own that a guest made grow past this is emptied. */
+const QEMU_LOG_BYTES = 1024 * 1024
+/** How long the kernel may take to let go of the control group of a process that is gone. */
+const CGROUP_GRACE_MS = 2_000
+
+/** Events after which a server's power may be another one. */
+const POWER_EVENTS = ['STOP', 'RESUME', 'GUEST_PANICKED', 'SUSPEND', 'WAKEUP']
+
+/** What QEMU calls a machine that stands still though it was not shut down. Source: QAPI RunState. */
+const STANDING_STILL = ['paused', 'debug', 'io-error', 'internal-error', 'guest-panicked', 'watchdog', 'save-vm']
+
+export interface GuestsOptions {
+  /** The directory with one directory a server. */
+  serversDir: string
+  cgroups: CgroupTree
+  concurrentBoots: number
+  clock: Clock
+  /** Something may have changed by itself. */
+  nudge: () => void
+}
+
+/** The guests of this host that run, found by what stands on disk and in the process table; and who may boot. */
+export class Guests {
+  readonly queue: BootQueue
+  readonly #options: GuestsOptions
+  readonly #running = new Map<string, Guest>()
+  readonly #lingeringCgroups = new Set<string>()
+  #cancelSweep: () => void
+
+  constructor(options: GuestsOptions) {
+    this.#options = options
+    this.queue = new BootQueue(options.concurrentBoots, options.clock, options.nudge)
+    this.#cancelSweep = options.clock.after(SWEEP_EVERY_MS, () => this.#sweep())
+  }
+
+  /** @throws Error for an id that is no UUID: it becomes a file name and an argument. */
+  files(serverId: string): ServerFiles {
+    if (!isUuidLike(serverId)) throw new Error(`${serverId} is no server id`)
+    return serverFiles(this.#options.serversDir, serverId)
+  }
+
+  /** Every server that has a directory, in no order. */
+  listIds(): string[] {
+    return readdirSync(this.#options.serversDir).filter(isUuidLike)
+  }
+
+  /** Takes up every guest that runs, and clears what those left that ended while nobody looked. */
+  findAll(): void {
+    for (const serverId of this.listIds()) {
+      if (!this.find(serverId)) this.#dropCgroups(serverId)
+    }
+  }
+
+  /** The server's guest, when it runs. */
+  find(serverId: string): Guest | undefined {
+    const known = this.#running.get(serverId)
+    if (known) return known
+    const files = this.files(serverId)
+    const record = readRecord(files)
+    if (!record || findPid(files, record) === undefined) return undefined
+    const guest = this.adopt(serverId, record)
+    const ageMs = Date.now() - record.startedAt
+    if (ageMs < BOOT_CAP_MS) {
+      this.queue.start(serverId, BOOT_CAP_MS - ageMs)
+      void this.#leaveQueueIfBooted(serverId, guest)
+    }
+    return guest
+  }
+
+  /** Takes up a guest that was just started. */
+  adopt(serverId: string, record: RunRecord): Guest {
+    const guest = new Guest(this.files(serverId), record, {
+      onEvent: (event) => this.#onEvent(serverId, event),
+      onGone: () => {
+        if (this.#running.get(serverId) === guest) this.#onGone(serverId)
+      },
+    })
+    this.#running.set(serverId, guest)
+    return guest
+  }
+
+  async readPower(serverId: string): Promise<Power> {
+    const files = this.files(serverId)
+    if (!existsSync(files.directory)) return 'absent'
+    const guest = this.find(serverId)
+    const status = await guest?.readStatus()
+    if (guest?.pid !== undefined) return status !== undefined && STANDING_STILL.includes(status) ? 'paused' : 'on'
+    return readRecord(files) ? howItEnded(files) : 'off'
+  }
+
+  /** Ends the server's guest, if one runs, and forgets that it ever did. False when it cannot be ended. */
+  async end(serverId: string): Promise<boolean> {
+    this.queue.leave(serverId)
+    const guest = this.find(serverId)
+    if (guest && !(await guest.end())) return false
+    removeRecord(this.files(serverId))
+    const deadline = performance.now() + CGROUP_GRACE_MS
+    while (!this.#dropCgroups(serverId) && performance.now() < deadline) await pause(10)
+    return true
+  }
+
+  /** Lets go of all guests; they go on running. */
+  async release(): Promise<void> {
+    this.#cancelSweep()
+    this.queue.clear()
+    await Promise.all([...this.#running.values()].map((guest) => guest.release()))
+    this.#running.clear()
+  }
+
+  #onEvent(serverId: string, { event, data }: QmpEvent): void {
+    if (event === 'VSERPORT_CHANGE' && data.id === AGENT_PORT && data.open === true) this.queue.leave(serverId)
+    if (POWER_EVENTS.includes(event)) this.#options.nudge()
+  }
+
+  #onGone(serverId: string): void {
+    this.#running.delete(serverId)
+    this.queue.leave(serverId)
+    this.#dropCgroups(serverId)
+    this.#options.nudge()
+  }
+
+  async #leaveQueueIfBooted(serverId: string, guest: Guest): Promise<void> {
+    if (!(await guest.untilReady())) return
+    const devices = (await guest.execute('query-chardev').catch(() => [])) as Record<string, unknown>[]
+    const agent = devices.find(({ label }) => label === AGENT_CHARDEV)
+    if (agent?.['frontend-open'] === true) this.queue.leave(serverId)
+  }
+
+  /** False while the kernel still holds them; the sweep then tries again. */
+  #dropCgroups(serverId: string): boolean {
+    const areGone = removeCgroups(this.#options.cgroups, serverId)
+    if (areGone) this.#lingeringCgroups.delete(serverId)
+    else this.#lingeringCgroups.add(serverId)
+    return areGone
+  }
+
+  #sweep(): void {
+    for (const serverId of this.#running.keys()) boundLogs(this.files(serverId))
+    for (const serverId of this.#lingeringCgroups) {
+      if (this.#running.has(serverId)) this.#lingeringCgroups.delete(serverId)
+      else this.#dropCgroups(serverId)
+    }
+    this.#cancelSweep = this.#options.clock.after(SWEEP_EVERY_MS, () => this.#sweep())
+  }
+}
+
+/** Keeps what a guest can make grow within bounds; QEMU appends to all of these. */
+function boundLogs(files: ServerFiles): void {
+  boundConsole(files)
+  for (const log of [files.eventLog, files.qemuLog]) {
+    if (sizeOf(log) > QEMU_LOG_BYTES && howItEnded(files) === 'crashed') truncateSync(log, 0)
+  }
+}

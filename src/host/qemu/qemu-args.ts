@@ -1,0 +1,110 @@
+import type { ServerPlan } from '../host-driver.ts'
+import type { ServerFiles } from './server-files.ts'
+
+/** A kernel that QEMU loads itself, which spares the guest its boot loader. */
+export interface DirectBoot {
+  kernel: string
+  initrd: string | undefined
+  /** The kernel's command line. */
+  cmdline: string
+}
+
+export interface QemuInput {
+  plan: ServerPlan
+  files: ServerFiles
+  /** The qcow2 file below the server's overlay. */
+  baseDisk: string
+  directBoot: DirectBoot | undefined
+  accelerator: 'tcg' | 'kvm'
+  /** Where the taps of `plan.ports` are open, in their order. */
+  tapFds: readonly number[]
+}
+
+/** PCIe slots that take a device at run time; a machine cannot get more later. rp0 holds the disk, from rp1 the cards. */
+const ROOT_PORTS = 16
+/** Cards a server may start with; the root ports behind them stay free for what is plugged in while it runs. */
+export const MOST_PORTS = 7
+
+/** `,` ends an option's value in QEMU; a comma of the value is written twice. */
+const escaped = (value: string): string => value.replaceAll(',', ',,')
+
+/**
+ * QEMU's arguments for one server, program name left out. Pure. Formats are always named, never guessed; the backing
+ * file too is named here, so that what an overlay's header says does not count.
+ * Source: measured in this shape (machine, devices, sandbox); qemu-system(1).
+ */
+export function qemuArgs(input: QemuInput): string[] {
+  const { plan, files, accelerator } = input
+  return [
+    ...['-name', plan.serverId, '-uuid', plan.serverId],
+    ...['-no-user-config', '-nodefaults', '-display', 'none'],
+    ...['-machine', 'q35'],
+    ...(accelerator === 'kvm' ? ['-accel', 'kvm', '-cpu', 'host'] : ['-accel', 'tcg,tb-size=32', '-cpu', 'max']),
+    ...['-m', `${plan.ramMib}M`, '-smp', `${plan.vcpus},sockets=1,cores=${plan.vcpus},threads=1`],
+    ...['-smbios', smbios(plan.serverId)],
+    ...directBoot(input.directBoot),
+    ...rootPorts(),
+    ...disk(files.disk, input.baseDisk),
+    ...plan.ports.flatMap((port, index) => card(port, index, input.tapFds[index])),
+    ...['-vga', 'std', '-vnc', `unix:${escaped(files.vnc)},share=force-shared`],
+    ...['-device', 'virtio-serial-pci'],
+    ...['-chardev', `socket,id=agent0,path=${escaped(files.guestAgent)},server=on,wait=off`],
+    ...['-device', `virtserialport,chardev=agent0,id=${AGENT_PORT},name=org.qemu.guest_agent.0`],
+    // logappend lets the driver cut the log while QEMU writes to it.
+    ...['-chardev', `${socket('serial0', files.serial)},logfile=${escaped(files.consoleLog)},logappend=on`],
+    ...['-serial', 'chardev:serial0'],
+    ...['-device', 'virtio-balloon-pci,id=balloon0', '-device', 'virtio-rng-pci'],
+    ...['-chardev', socket('qmp0', files.qmp), '-mon', 'chardev=qmp0,mode=control'],
+    ...['-chardev', socket('tools0', files.tools), '-mon', 'chardev=tools0,mode=control'],
+    // A monitor on stdio: stdin greets it once, and from then on stdout records every event, also while we are away.
+    ...['-chardev', 'stdio,id=events0,signal=off', '-mon', 'chardev=events0,mode=control'],
+    ...['-sandbox', 'on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny'],
+  ]
+}
+
+/** The id under which QMP reports the guest agent's port. */
+export const AGENT_PORT = 'agent-port'
+/** The id of the guest agent's character device. */
+export const AGENT_CHARDEV = 'agent0'
+
+const socket = (id: string, path: string): string => `socket,id=${id},path=${escaped(path)},server=on,wait=off`
+
+/** Guests look for these words before they ask for OpenStack metadata. Source: cloud-init, DataSourceOpenStack.py. */
+const smbios = (serverId: string): string =>
+  `type=1,manufacturer=OpenStack Foundation,product=OpenStack Nova,uuid=${serverId},serial=${serverId}`
+
+function directBoot(boot: DirectBoot | undefined): string[] {
+  if (!boot) return []
+  const initrd = boot.initrd === undefined ? [] : ['-initrd', boot.initrd]
+  return ['-kernel', boot.kernel, ...initrd, '-append', boot.cmdline]
+}
+
+/** Two slots of eight functions each on the root bus. */
+function rootPorts(): string[] {
+  return Array.from({ length: ROOT_PORTS }, (_, i) => {
+    const address = `${i < 8 ? '10' : '11'}.${i % 8}${i % 8 === 0 ? ',multifunction=on' : ''}`
+    return ['-device', `pcie-root-port,id=rp${i},bus=pcie.0,chassis=${i + 1},slot=${i + 1},addr=${address}`]
+  }).flat()
+}
+
+function disk(path: string, baseDisk: string): string[] {
+  const node = {
+    driver: 'qcow2',
+    'node-name': 'root',
+    discard: 'unmap',
+    file: { driver: 'file', filename: path, discard: 'unmap' },
+    backing: {
+      driver: 'qcow2',
+      'read-only': true,
+      backing: null,
+      file: { driver: 'file', filename: baseDisk, 'read-only': true },
+    },
+  }
+  return ['-blockdev', JSON.stringify(node), '-device', 'virtio-blk-pci,drive=root,id=vda,bus=rp0,bootindex=1']
+}
+
+function card(port: ServerPlan['ports'][number], index: number, fd: number | undefined): string[] {
+  if (fd === undefined) throw new Error(`port ${port.portId} has no tap`)
+  const device = `virtio-net-pci,netdev=net${index},id=card${index},mac=${port.macAddress},host_mtu=${port.mtu}`
+  return ['-netdev', `tap,id=net${index},fd=${fd}`, '-device', `${device},romfile=,bus=rp${index + 1}`]
+}

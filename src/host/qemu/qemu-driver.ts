@@ -1,0 +1,294 @@
+/**
+ * A compute host on this machine: every server is a QEMU process.
+ *
+ * The truth is the machine itself: `servers/<serverId>/` with a disk and a run record, the process the record names,
+ * and what its monitor answers. This object holds only what makes asking quick: connections to monitors, and the boot
+ * queue. So it can be killed at any point and made anew (`start`), and QEMU processes live on in between.
+ *
+ * It does not decide who may run where, and knows images only as files; networks are behind `HostNetwork`.
+ */
+import { existsSync } from 'node:fs'
+import { rm } from 'node:fs/promises'
+import { connect } from 'node:net'
+import type { Duplex } from 'node:stream'
+import type { Logger } from 'pino'
+import type { Clock } from '../../lib/clock.ts'
+import {
+  type DiskPlan,
+  type HostDriver,
+  HostError,
+  type HostFacts,
+  type HostServer,
+  type PortPlan,
+  type Power,
+  type ServerPlan,
+} from '../host-driver.ts'
+import { type Accelerator, chooseAccelerator, kvmGid } from './accelerator.ts'
+import { type CgroupTree, detectCgroups, limitProcess } from './cgroup.ts'
+import { cleanConsole, lastLines, readConsoleTail } from './console-log.ts'
+import { Guests } from './guests.ts'
+import { demandMemory, readMemory, readSpace, readVcpus } from './host-facts.ts'
+import type { HostNetwork } from './host-network.ts'
+import { KeyedLock } from './keyed-lock.ts'
+import { launchCommand, type Tap, tapFds } from './launch-command.ts'
+import { MOST_PORTS, qemuArgs } from './qemu-args.ts'
+import { findQemuPrograms, type QemuPrograms } from './qemu-programs.ts'
+import { readBootId } from './run-record.ts'
+import { baseOfDisk, ensureOverlay, findDirectBoot } from './server-disk.ts'
+import { readQemuLog, startQemu } from './start-qemu.ts'
+import { prepareState } from './state-directory.ts'
+
+export interface QemuDriverOptions {
+  /** Absolute. The driver keeps its state in `servers/` below it, and a few small files beside. */
+  dataDir: string
+  /** Absolute. `<imageId>/disk.qcow2` below it, and for a boot without boot loader `kernel`, `initrd`, `cmdline`. */
+  imagesDir: string
+  hostName: string
+  accelerator: 'auto' | Accelerator
+  /** How many guests may boot at once. */
+  concurrentBoots: number
+  /** Whom QEMU runs as; it owns nothing but its servers' disks and sockets. */
+  user: { uid: number; gid: number }
+  /** Started and disposed with the driver. */
+  network: HostNetwork
+  clock: Clock
+  log: Logger
+  /** Where programs are looked for, colon-separated; Debian's system directories by default. */
+  searchPath?: string
+}
+
+/** Memory QEMU takes besides the guest's own, in MiB: measured 220 for a guest of 128 under TCG. */
+const OVERHEAD_MIB = 128
+/** Memory the guest's control group grants besides the guest's own, in MiB: disk cache and screen come on top. */
+const LIMIT_OVERHEAD_MIB = 512
+
+/** What `start` finds out; nothing works before. */
+interface Started {
+  guests: Guests
+  programs: QemuPrograms
+  accelerator: Accelerator
+  cgroups: CgroupTree
+  greeting: string
+  serversDir: string
+}
+
+/** QEMU on this machine; needs root, to put guests under limits and give up rights before QEMU starts. */
+export class QemuDriver implements HostDriver {
+  readonly hostName: string
+  readonly #options: QemuDriverOptions
+  readonly #locks = new KeyedLock()
+  readonly #listeners = new Set<() => void>()
+  #started: Started | undefined
+
+  constructor(options: QemuDriverOptions) {
+    this.#options = options
+    this.hostName = options.hostName
+  }
+
+  async start(): Promise<void> {
+    const { concurrentBoots, clock, log, user } = this.#options
+    if (this.#started) return
+    const programs = findQemuPrograms(this.#options.searchPath)
+    const { dataDir, serversDir, greeting } = prepareState(this.#options)
+    const cgroups = detectCgroups()
+    if (cgroups.kind === 'none') log.warn('no control groups on this machine: guests run without CPU and memory limits')
+    const choice = { wish: this.#options.accelerator, programs, user, dataDir, log }
+    const accelerator = await chooseAccelerator(choice)
+    await this.#options.network.start()
+    const nudge = () => this.#nudge()
+    const guests = new Guests({ serversDir, cgroups, concurrentBoots, clock, nudge })
+    guests.findAll()
+    this.#started = { guests, programs, accelerator, cgroups, greeting, serversDir }
+  }
+
+  async readFacts(): Promise<HostFacts> {
+    const { serversDir, accelerator } = this.#ready
+    const { totalBytes } = await readSpace(serversDir)
+    return {
+      vcpus: readVcpus(),
+      ramMib: readMemory().totalMib,
+      diskGib: Math.floor(totalBytes / 1024 ** 3),
+      bootId: readBootId(),
+      accelerator,
+    }
+  }
+
+  async readServers(): Promise<HostServer[]> {
+    const { guests } = this.#ready
+    return await Promise.all(
+      guests.listIds().map(async (serverId) => ({ serverId, power: await guests.readPower(serverId) })),
+    )
+  }
+
+  async readPower(serverId: string): Promise<Power> {
+    return await this.#ready.guests.readPower(serverId)
+  }
+
+  async ensureDisk(disk: DiskPlan): Promise<void> {
+    const { guests, programs } = this.#ready
+    const { imagesDir, user } = this.#options
+    await this.#locks.run(disk.serverId, () =>
+      ensureOverlay(disk, guests.files(disk.serverId), { imagesDir, user, qemuImg: programs.qemuImg }),
+    )
+  }
+
+  async removeDisks(serverId: string): Promise<void> {
+    const { guests } = this.#ready
+    await this.#locks.run(serverId, async () => {
+      if (guests.find(serverId)) throw new Error(`server ${serverId} runs; its files stay`)
+      guests.queue.leave(serverId)
+      await rm(guests.files(serverId).directory, { recursive: true, force: true })
+    })
+  }
+
+  async ensurePort(port: PortPlan): Promise<void> {
+    await this.#locks.run(port.portId, () => this.#options.network.ensurePort(port))
+  }
+
+  async removePort(portId: string): Promise<void> {
+    await this.#locks.run(portId, () => this.#options.network.removePort(portId))
+  }
+
+  async ensureOn(plan: ServerPlan): Promise<'on' | 'queued'> {
+    return await this.#locks.run(plan.serverId, () => this.#ensureOn(plan))
+  }
+
+  async #ensureOn(plan: ServerPlan): Promise<'on' | 'queued'> {
+    const { guests } = this.#ready
+    const running = guests.find(plan.serverId)
+    const status = await running?.readStatus()
+    if (running?.pid !== undefined && status !== 'shutdown') {
+      if (status !== 'running') await running.execute('cont').catch(() => {})
+      return 'on'
+    }
+    if (status === 'shutdown') await running?.settleShutdown()
+    const command = await this.#launchCommand(plan)
+    if (!guests.queue.ask(plan.serverId)) return 'queued'
+    try {
+      demandMemory(plan.ramMib + OVERHEAD_MIB)
+      await this.#launch(plan, command)
+      return 'on'
+    } catch (error) {
+      guests.queue.leave(plan.serverId)
+      throw error
+    }
+  }
+
+  async #launchCommand(plan: ServerPlan): Promise<string[]> {
+    const { guests, programs, accelerator } = this.#ready
+    const { imagesDir, user } = this.#options
+    const files = guests.files(plan.serverId)
+    const baseDisk = await baseOfDisk(files, imagesDir, plan.imageId)
+    const directBoot = await findDirectBoot(imagesDir, plan.imageId)
+    const taps = await this.#findTaps(plan)
+    const args = qemuArgs({ plan, files, baseDisk, directBoot, accelerator, tapFds: tapFds(taps.length) })
+    const extraGid = accelerator === 'kvm' ? await kvmGid() : undefined
+    return launchCommand({ programs, taps, user, extraGid, qemuArgs: args })
+  }
+
+  async #findTaps(plan: ServerPlan): Promise<Tap[]> {
+    if (plan.ports.length > MOST_PORTS) {
+      throw new HostError('startFailed', `A server starts with at most ${MOST_PORTS} network cards.`)
+    }
+    return await Promise.all(
+      plan.ports.map(async ({ portId }) => {
+        const tap = await this.#options.network.findTap(portId)
+        if (tap) return tap
+        throw new HostError('startFailed', 'A network card of this server is not plugged in on its host.', {
+          cause: new Error(`port ${portId} has no tap`),
+        })
+      }),
+    )
+  }
+
+  async #launch(plan: ServerPlan, command: readonly string[]): Promise<void> {
+    const { guests, cgroups, greeting } = this.#ready
+    const files = guests.files(plan.serverId)
+    const limits = { vcpus: plan.vcpus, memoryMib: plan.ramMib + LIMIT_OVERHEAD_MIB }
+    const record = startQemu({
+      command,
+      files,
+      user: this.#options.user,
+      greeting,
+      onPid: (pid) => {
+        try {
+          limitProcess(cgroups, plan.serverId, limits, pid)
+        } catch (error) {
+          this.#options.log.warn({ err: error, serverId: plan.serverId }, 'the guest runs without limits')
+        }
+      },
+    })
+    const guest = record && guests.adopt(plan.serverId, record)
+    if (await guest?.untilReady()) return
+    const said = readQemuLog(files)
+    if (!(await guests.end(plan.serverId))) this.#options.log.error({ serverId: plan.serverId }, 'QEMU does not end')
+    throw new HostError('startFailed', 'The virtual machine could not be started.', {
+      cause: new Error(said === '' ? 'QEMU ended, or did not answer, and said nothing' : said),
+    })
+  }
+
+  async ensureOff(serverId: string): Promise<void> {
+    await this.#locks.run(serverId, async () => {
+      if (await this.#ready.guests.end(serverId)) return
+      throw new HostError('unreachable', 'The server could not be stopped yet.', {
+        cause: new Error(`QEMU of ${serverId} outlives SIGKILL`),
+      })
+    })
+  }
+
+  async pressPowerButton(serverId: string): Promise<void> {
+    await this.#locks.run(serverId, async () => {
+      const guest = this.#ready.guests.find(serverId)
+      if (!(await guest?.untilReady())) return
+      await guest?.execute('system_powerdown').catch((cause: unknown) => {
+        if (guest.pid === undefined) return
+        throw new HostError('unreachable', 'The server could not be asked to shut down yet.', { cause })
+      })
+    })
+  }
+
+  async readConsole(serverId: string, lines?: number): Promise<string> {
+    const text = cleanConsole(readConsoleTail(this.#ready.guests.files(serverId)))
+    return lines === undefined ? text : lastLines(text, lines)
+  }
+
+  async openVnc(serverId: string): Promise<Duplex> {
+    const { guests } = this.#ready
+    const files = guests.files(serverId)
+    if (!guests.find(serverId) || !existsSync(files.vnc)) {
+      throw new HostError('notRunning', 'The server is not running.')
+    }
+    const socket = connect(files.vnc)
+    return await new Promise((resolve, reject) => {
+      const refuse = (cause: Error) => reject(new HostError('notRunning', 'The server is not running.', { cause }))
+      socket.once('error', refuse)
+      socket.once('connect', () => {
+        socket.off('error', refuse)
+        resolve(socket)
+      })
+    })
+  }
+
+  onNudge(listener: () => void): () => void {
+    this.#listeners.add(listener)
+    return () => this.#listeners.delete(listener)
+  }
+
+  /** Closes what is open here and disposes the network; guests run on. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    const started = this.#started
+    this.#started = undefined
+    this.#listeners.clear()
+    await started?.guests.release()
+    await this.#options.network[Symbol.asyncDispose]()
+  }
+
+  get #ready(): Started {
+    if (!this.#started) throw new Error('the QEMU driver is not started')
+    return this.#started
+  }
+
+  #nudge(): void {
+    for (const listener of this.#listeners) listener()
+  }
+}

@@ -1,0 +1,55 @@
+import { join } from 'node:path'
+
+/**
+ * Where everything of one server lies. The directory belongs to root, so that a guest that broke out of QEMU cannot
+ * put a symbolic link in the place of a log we read; only `sockets` belongs to the user QEMU runs as.
+ */
+export interface ServerFiles {
+  directory: string
+  /** The qcow2 overlay. */
+  disk: string
+  /** The overlay while it is being made. */
+  unfinishedDisk: string
+  /** What says that QEMU was started and not stopped by us: see run-record.ts. */
+  record: string
+  /** The serial console, and what was cut off its front. */
+  consoleLog: string
+  olderConsoleLog: string
+  /** Every QMP event, one JSON a line, written by QEMU itself: it tells how QEMU ended while we were away. */
+  eventLog: string
+  /** What QEMU wrote to stderr. */
+  qemuLog: string
+  sockets: string
+  /** The monitor the driver holds. */
+  qmp: string
+  /** A second monitor, for people and tools: QMP serves one client at a time. */
+  tools: string
+  serial: string
+  guestAgent: string
+  vnc: string
+}
+
+/** The paths of one server's files. `serversDir` must be absolute and short: a socket's path has at most 107 bytes. */
+export function serverFiles(serversDir: string, serverId: string): ServerFiles {
+  const directory = join(serversDir, serverId)
+  const sockets = join(directory, 's')
+  return {
+    directory,
+    disk: join(directory, 'disk.qcow2'),
+    unfinishedDisk: join(directory, 'disk.qcow2.unfinished'),
+    record: join(directory, 'run.json'),
+    consoleLog: join(directory, 'console.log'),
+    olderConsoleLog: join(directory, 'console.older.log'),
+    eventLog: join(directory, 'events.log'),
+    qemuLog: join(directory, 'qemu.log'),
+    sockets,
+    qmp: join(sockets, 'qmp'),
+    tools: join(sockets, 'tools'),
+    serial: join(sockets, 'serial'),
+    guestAgent: join(sockets, 'agent'),
+    vnc: join(sockets, 'vnc'),
+  }
+}
+
+/** The most bytes a unix socket's path may have on Linux. Source: unix(7), sun_path without its final zero. */
+export const SOCKET_PATH_BYTES = 107
