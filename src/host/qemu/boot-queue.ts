@@ -1,9 +1,9 @@
 import type { Clock } from '../../lib/clock.ts'
 
 /** A guest that says nothing counts as booted after this long. */
-const BOOT_CAP_MS = 25_000
+export const BOOT_CAP_MS = 25_000
 /** A place in the queue is lost when it is not asked for again within this time. */
-const PLACE_MS = 30_000
+export const PLACE_MS = 30_000
 
 /**
  * Lets only so many guests boot at once: eight at once on two cores take 45 s each, two at a time 6 s each.
@@ -93,5 +93,3 @@ export class BootQueue {
     })
   }
 }
-
-export { BOOT_CAP_MS, PLACE_MS }

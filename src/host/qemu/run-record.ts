@@ -97,7 +97,8 @@ export function howItEnded(files: ServerFiles): 'off' | 'crashed' {
   const lines = readTail(files.eventLog, 64 * 1024)
     .toString('utf8')
     .split('\n')
-  const shutdown = lines.map(readShutdown).findLast((reason) => reason !== undefined)
+  // The first one counts: a signal may reach a QEMU that is ending already.
+  const shutdown = lines.map(readShutdown).find((reason) => reason !== undefined)
   return shutdown !== undefined && WANTED_ENDS.includes(shutdown) ? 'off' : 'crashed'
 }
 

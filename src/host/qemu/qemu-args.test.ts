@@ -1,0 +1,108 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import type { ServerPlan } from '../host-driver.ts'
+import { type QemuInput, qemuArgs } from './qemu-args.ts'
+import { serverFiles } from './server-files.ts'
+
+const SERVER = 'aaaaaaaa-0000-4000-8000-000000000001'
+const port = (n: number) => ({ portId: `p${n}`, networkId: 'n', macAddress: `fa:16:3e:00:00:0${n}`, mtu: 1450 })
+const plan: ServerPlan = { serverId: SERVER, vcpus: 2, ramMib: 256, imageId: 'tiny', ports: [] }
+const files = serverFiles('/data/servers', SERVER)
+const bare: QemuInput = {
+  plan,
+  files,
+  baseDisk: '/images/tiny/disk.qcow2',
+  directBoot: undefined,
+  accelerator: 'tcg',
+  tapFds: [],
+}
+
+/** Every value that follows `option`. */
+const values = (args: string[], option: string): string[] => args.filter((_, i) => args[i - 1] === option)
+
+const table: { says: string; input: QemuInput; option: string; expected: string[] }[] = [
+  { says: 'the machine is q35', input: bare, option: '-machine', expected: ['q35'] },
+  { says: 'TCG keeps its translations small', input: bare, option: '-accel', expected: ['tcg,tb-size=32'] },
+  { says: 'TCG emulates all it can', input: bare, option: '-cpu', expected: ['max'] },
+  { says: 'KVM runs on KVM', input: { ...bare, accelerator: 'kvm' }, option: '-accel', expected: ['kvm'] },
+  { says: "KVM shows the host's CPU", input: { ...bare, accelerator: 'kvm' }, option: '-cpu', expected: ['host'] },
+  { says: 'memory is in MiB', input: bare, option: '-m', expected: ['256M'] },
+  { says: 'each vcpu is a core', input: bare, option: '-smp', expected: ['2,sockets=1,cores=2,threads=1'] },
+  { says: 'the server id is the machine id', input: bare, option: '-uuid', expected: [SERVER] },
+  {
+    says: 'firmware names OpenStack, which cloud-init looks for',
+    input: bare,
+    option: '-smbios',
+    expected: [`type=1,manufacturer=OpenStack Foundation,product=OpenStack Nova,uuid=${SERVER},serial=${SERVER}`],
+  },
+  {
+    says: 'nothing is allowed that it does not need',
+    input: bare,
+    option: '-sandbox',
+    expected: ['on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny'],
+  },
+  { says: 'no card without a port', input: bare, option: '-netdev', expected: [] },
+  {
+    says: 'a card for each port, on the tap of the same place',
+    input: { ...bare, plan: { ...plan, ports: [port(1), port(2)] }, tapFds: [3, 4] },
+    option: '-netdev',
+    expected: ['tap,id=net0,fd=3', 'tap,id=net1,fd=4'],
+  },
+  { says: 'no kernel: the disk boots itself', input: bare, option: '-kernel', expected: [] },
+  {
+    says: 'a command line reaches the kernel as it is',
+    input: { ...bare, directBoot: { kernel: '/k', initrd: undefined, cmdline: 'root=/dev/vda1 a,b' } },
+    option: '-append',
+    expected: ['root=/dev/vda1 a,b'],
+  },
+  {
+    says: 'no initrd where the image has none',
+    input: { ...bare, directBoot: { kernel: '/k', initrd: undefined, cmdline: '' } },
+    option: '-initrd',
+    expected: [],
+  },
+  {
+    says: 'the screen is a socket',
+    input: bare,
+    option: '-vnc',
+    expected: [`unix:/data/servers/${SERVER}/s/vnc,share=force-shared`],
+  },
+  {
+    says: 'a comma in a path stays one',
+    input: { ...bare, files: serverFiles('/d,x', SERVER) },
+    option: '-vnc',
+    expected: [`unix:/d,,x/${SERVER}/s/vnc,share=force-shared`],
+  },
+]
+
+for (const { says, input, option, expected } of table) {
+  test(`qemuArgs: ${says}`, () => assert.deepEqual(values(qemuArgs(input), option), expected))
+}
+
+test('qemuArgs: every layer of the disk has a format and an end, so that none is guessed', () => {
+  const [root] = values(qemuArgs(bare), '-blockdev').map((text) => JSON.parse(text))
+  assert.equal(root.driver, 'qcow2')
+  assert.equal(root.file.filename, `/data/servers/${SERVER}/disk.qcow2`)
+  assert.deepEqual(root.backing, {
+    driver: 'qcow2',
+    'read-only': true,
+    backing: null,
+    file: { driver: 'file', filename: '/images/tiny/disk.qcow2', 'read-only': true },
+  })
+})
+
+test('qemuArgs: cards carry their address and MTU, load no boot program, and leave the disk its root port', () => {
+  const input = { ...bare, plan: { ...plan, ports: [port(1)] }, tapFds: [3] }
+  const card = values(qemuArgs(input), '-device').find((device) => device.startsWith('virtio-net-pci'))
+  assert.equal(card, 'virtio-net-pci,netdev=net0,id=card0,mac=fa:16:3e:00:00:01,host_mtu=1450,romfile=,bus=rp1')
+})
+
+test('qemuArgs: sixteen root ports, each at an address of its own', () => {
+  const ports = values(qemuArgs(bare), '-device').filter((device) => device.startsWith('pcie-root-port'))
+  const addresses = ports.map((device) => /addr=([0-9.]+)/.exec(device)?.[1])
+  assert.equal(new Set(addresses).size, 16)
+})
+
+test('qemuArgs: a port without a tap is a mistake of the caller', () => {
+  assert.throws(() => qemuArgs({ ...bare, plan: { ...plan, ports: [port(1)] } }), /p1 has no tap/)
+})
