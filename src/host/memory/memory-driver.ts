@@ -109,7 +109,7 @@ export class MemoryDriver implements HostDriver {
   }
 
   ensureOn(plan: ServerPlan): Promise<'on' | 'queued'> {
-    return this.intercept('ensureOn', plan.serverId, async () => {
+    return this.intercept<'on' | 'queued'>('ensureOn', plan.serverId, async () => {
       const server = this.machine.servers.get(plan.serverId)
       if (!server?.disk) throw new HostError('noDisk', 'The disk of this server is missing on its host.')
       for (const { portId } of plan.ports) {
@@ -126,7 +126,11 @@ export class MemoryDriver implements HostDriver {
   }
 
   ensureOff(serverId: string): Promise<void> {
-    return this.intercept('ensureOff', serverId, async () => this.#end(serverId, 'off'))
+    return this.intercept('ensureOff', serverId, async () => {
+      const server = this.machine.servers.get(serverId)
+      if (server?.power === 'crashed') server.power = 'off'
+      else this.#end(serverId, 'off')
+    })
   }
 
   pressPowerButton(serverId: string): Promise<void> {

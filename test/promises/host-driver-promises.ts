@@ -1,0 +1,258 @@
+import assert from 'node:assert/strict'
+import { once } from 'node:events'
+import { test } from 'node:test'
+import {
+  type DiskPlan,
+  type HostDriver,
+  HostError,
+  type PortPlan,
+  type ServerPlan,
+} from '../../src/host/host-driver.ts'
+import { until } from '../support/until.ts'
+
+/** A host and what a test may do to the guests on it from outside the driver. */
+export interface HostWorld extends AsyncDisposable {
+  readonly driver: HostDriver
+  /** Plans of a server the host has never heard of. */
+  newServer(): { disk: DiskPlan; server: ServerPlan }
+  newPort(serverId: string): PortPlan
+  withPorts(server: ServerPlan, ports: PortPlan[]): ServerPlan
+  /** Disposes the driver; `driver` is then a new one on the same machine, started. */
+  restart(): Promise<unknown>
+  /** What identifies the guest that runs, a process id for instance; undefined when none does. */
+  readGuest(serverId: string): Promise<unknown>
+  /** What changes when a disk changes. */
+  readDisk(serverId: string): Promise<unknown>
+  /** Waits until the guest obeys its power button. */
+  untilUp(serverId: string): Promise<void>
+  powerOffFromInside(serverId: string): Promise<void>
+  crash(serverId: string): Promise<void>
+}
+
+const failsAs = (failure: HostError['failure']) => (error: unknown) =>
+  error instanceof HostError && error.failure === failure
+
+/** What the conductor relies on, whatever host it speaks to. Each implementation of `HostDriver` runs all of it. */
+export function hostDriverPromises(name: string, makeWorld: () => Promise<HostWorld>): void {
+  const promise = (says: string, body: (world: HostWorld) => Promise<void>) =>
+    test(`${name}: ${says}`, async () => {
+      await using world = await makeWorld()
+      await body(world)
+    })
+
+  /** A server with a disk, started. */
+  async function startedServer(world: HostWorld): Promise<ServerPlan> {
+    const { disk, server } = world.newServer()
+    await world.driver.ensureDisk(disk)
+    assert.equal(await world.driver.ensureOn(server), 'on')
+    return server
+  }
+
+  promise('tells what it has, and a boot id that stays', async (world) => {
+    const facts = await world.driver.readFacts()
+    for (const size of [facts.vcpus, facts.ramMib, facts.diskGib]) assert.ok(Number.isInteger(size) && size > 0)
+    assert.notEqual(facts.accelerator, '')
+    await world.restart()
+    assert.equal((await world.driver.readFacts()).bootId, facts.bootId)
+  })
+
+  promise('a server it never heard of is absent, and every verb that takes away accepts that', async (world) => {
+    const { serverId } = world.newServer().server
+    assert.equal(await world.driver.readPower(serverId), 'absent')
+    await world.driver.ensureOff(serverId)
+    await world.driver.pressPowerButton(serverId)
+    await world.driver.removeDisks(serverId)
+    await world.driver.removePort(world.newPort(serverId).portId)
+    assert.equal(await world.driver.readConsole(serverId), '')
+    assert.equal(await world.driver.readPower(serverId), 'absent')
+    assert.deepEqual(await world.driver.readServers(), [])
+  })
+
+  promise('a disk makes a server that is off', async (world) => {
+    const { disk } = world.newServer()
+    await world.driver.ensureDisk(disk)
+    assert.equal(await world.driver.readPower(disk.serverId), 'off')
+    assert.deepEqual(await world.driver.readServers(), [{ serverId: disk.serverId, power: 'off' }])
+  })
+
+  promise('a disk that exists is never touched', async (world) => {
+    const { disk } = world.newServer()
+    await world.driver.ensureDisk(disk)
+    const before = await world.readDisk(disk.serverId)
+    await world.driver.ensureDisk({ ...disk, sizeGib: disk.sizeGib + 1 })
+    assert.deepEqual(await world.readDisk(disk.serverId), before)
+  })
+
+  promise('starting twice, even at once, starts one guest', async (world) => {
+    const { disk, server } = world.newServer()
+    await world.driver.ensureDisk(disk)
+    const answers = await Promise.all([1, 2, 3].map(() => world.driver.ensureOn(server)))
+    assert.deepEqual(answers, ['on', 'on', 'on'])
+    assert.equal(await world.driver.readPower(server.serverId), 'on')
+    const guest = await world.readGuest(server.serverId)
+    assert.notEqual(guest, undefined)
+    await world.driver.ensureOn(server)
+    assert.deepEqual(await world.readGuest(server.serverId), guest)
+  })
+
+  promise('a server without a disk does not start, and leaves no trace', async (world) => {
+    const { server } = world.newServer()
+    await assert.rejects(world.driver.ensureOn(server), failsAs('noDisk'))
+    assert.equal(await world.driver.readPower(server.serverId), 'absent')
+  })
+
+  promise('cutting the power ends the guest and keeps disk and console; it can be asked twice', async (world) => {
+    const { serverId } = await startedServer(world)
+    await world.untilUp(serverId)
+    await world.driver.ensureOff(serverId)
+    assert.equal(await world.readGuest(serverId), undefined)
+    await world.driver.ensureOff(serverId)
+    assert.equal(await world.driver.readPower(serverId), 'off')
+    assert.notEqual(await world.driver.readConsole(serverId), '')
+    await world.readDisk(serverId)
+  })
+
+  promise('a server starts again after its power was cut', async (world) => {
+    const server = await startedServer(world)
+    await world.driver.ensureOff(server.serverId)
+    assert.equal(await world.driver.ensureOn(server), 'on')
+    assert.equal(await world.driver.readPower(server.serverId), 'on')
+  })
+
+  promise('a guest obeys its power button, and its end is noticed', async (world) => {
+    const { serverId } = await startedServer(world)
+    await world.untilUp(serverId)
+    let nudges = 0
+    world.driver.onNudge(() => nudges++)
+    await world.driver.pressPowerButton(serverId)
+    await until('the server is off', async () => (await world.driver.readPower(serverId)) === 'off')
+    await until('the end is noticed', () => nudges > 0)
+  })
+
+  promise('the power button of a server that is off does nothing', async (world) => {
+    const { disk } = world.newServer()
+    await world.driver.ensureDisk(disk)
+    await world.driver.pressPowerButton(disk.serverId)
+    assert.equal(await world.driver.readPower(disk.serverId), 'off')
+  })
+
+  promise('a guest that shuts itself down is off, and is noticed', async (world) => {
+    const { serverId } = await startedServer(world)
+    await world.untilUp(serverId)
+    let nudges = 0
+    world.driver.onNudge(() => nudges++)
+    await world.powerOffFromInside(serverId)
+    await until('the end is noticed', () => nudges > 0)
+    assert.equal(await world.driver.readPower(serverId), 'off')
+  })
+
+  promise('a guest that ends without wanting to has crashed, and is noticed', async (world) => {
+    const { serverId } = await startedServer(world)
+    let nudges = 0
+    world.driver.onNudge(() => nudges++)
+    await world.crash(serverId)
+    await until('the end is noticed', () => nudges > 0)
+    assert.equal(await world.driver.readPower(serverId), 'crashed')
+    assert.deepEqual(await world.driver.readServers(), [{ serverId, power: 'crashed' }])
+  })
+
+  promise('a server that crashed starts again, or is off when that is asked for', async (world) => {
+    const server = await startedServer(world)
+    await world.crash(server.serverId)
+    await until('it has crashed', async () => (await world.driver.readPower(server.serverId)) === 'crashed')
+    assert.equal(await world.driver.ensureOn(server), 'on')
+    assert.equal(await world.driver.readPower(server.serverId), 'on')
+    await world.crash(server.serverId)
+    await until('it has crashed', async () => (await world.driver.readPower(server.serverId)) === 'crashed')
+    await world.driver.ensureOff(server.serverId)
+    assert.equal(await world.driver.readPower(server.serverId), 'off')
+  })
+
+  promise('a listener that left hears nothing more', async (world) => {
+    const { serverId } = await startedServer(world)
+    const heard = { left: 0, stayed: 0 }
+    const leave = world.driver.onNudge(() => heard.left++)
+    world.driver.onNudge(() => heard.stayed++)
+    leave()
+    await world.crash(serverId)
+    await until('the end is noticed', () => heard.stayed > 0)
+    assert.equal(heard.left, 0)
+  })
+
+  promise('a new driver finds running guests again, and they are the same', async (world) => {
+    const server = await startedServer(world)
+    await world.untilUp(server.serverId)
+    const guest = await world.readGuest(server.serverId)
+    await world.restart()
+    assert.deepEqual(await world.driver.readServers(), [{ serverId: server.serverId, power: 'on' }])
+    assert.equal(await world.driver.ensureOn(server), 'on')
+    assert.deepEqual(await world.readGuest(server.serverId), guest)
+    let nudges = 0
+    world.driver.onNudge(() => nudges++)
+    await world.powerOffFromInside(server.serverId)
+    await until('the end is noticed', () => nudges > 0)
+    assert.equal(await world.driver.readPower(server.serverId), 'off')
+  })
+
+  promise('the console is bounded by lines, newest last', async (world) => {
+    const { serverId } = await startedServer(world)
+    await world.untilUp(serverId)
+    const lines = (text: string) => text.replace(/\n$/, '').split('\n')
+    const all = lines(await world.driver.readConsole(serverId))
+    assert.ok(all.length > 1)
+    assert.deepEqual(lines(await world.driver.readConsole(serverId, 1)), all.slice(-1))
+    assert.deepEqual(lines(await world.driver.readConsole(serverId, all.length + 9)), all)
+    assert.equal(await world.driver.readConsole(serverId, 0), '')
+  })
+
+  promise('removing the disks leaves no trace, and a new disk is a new server', async (world) => {
+    const { disk, server } = world.newServer()
+    await world.driver.ensureDisk(disk)
+    await world.driver.ensureOn(server)
+    await world.untilUp(server.serverId)
+    await world.driver.ensureOff(server.serverId)
+    await world.driver.removeDisks(server.serverId)
+    assert.equal(await world.driver.readPower(server.serverId), 'absent')
+    assert.equal(await world.driver.readConsole(server.serverId), '')
+    assert.deepEqual(await world.driver.readServers(), [])
+    await world.driver.ensureDisk(disk)
+    assert.equal(await world.driver.readPower(server.serverId), 'off')
+  })
+
+  promise('the screen of a server that runs speaks RFB', async (world) => {
+    const { serverId } = await startedServer(world)
+    const screen = await world.driver.openVnc(serverId)
+    const [greeting] = (await once(screen, 'data')) as [Buffer]
+    assert.equal(greeting.toString('latin1').slice(0, 4), 'RFB ')
+    screen.destroy()
+  })
+
+  promise('a server that is off has no screen', async (world) => {
+    const { disk } = world.newServer()
+    await world.driver.ensureDisk(disk)
+    await assert.rejects(world.driver.openVnc(disk.serverId), failsAs('notRunning'))
+  })
+
+  promise('a port is plugged once however often it is asked for, and a guest starts on it', async (world) => {
+    const { disk, server } = world.newServer()
+    const port = world.newPort(server.serverId)
+    try {
+      await world.driver.ensureDisk(disk)
+      await world.driver.ensurePort(port)
+      await world.driver.ensurePort(port)
+      assert.equal(await world.driver.ensureOn(world.withPorts(server, [port])), 'on')
+      await world.driver.ensureOff(server.serverId)
+    } finally {
+      await world.driver.removePort(port.portId)
+    }
+    await world.driver.removePort(port.portId)
+  })
+
+  promise('a server whose port is not plugged does not start', async (world) => {
+    const { disk, server } = world.newServer()
+    const port = world.newPort(server.serverId)
+    await world.driver.ensureDisk(disk)
+    await assert.rejects(world.driver.ensureOn(world.withPorts(server, [port])), failsAs('startFailed'))
+    assert.equal(await world.driver.readPower(server.serverId), 'off')
+  })
+}

@@ -1,0 +1,199 @@
+import { once } from 'node:events'
+import { chmod, mkdir, mkdtemp, readFile, rm, stat, symlink, writeFile } from 'node:fs/promises'
+import { connect, type Socket } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { pino } from 'pino'
+import type { DiskPlan, PortPlan, ServerPlan } from '../../src/host/host-driver.ts'
+import { LinuxNetwork } from '../../src/host/linux-network/linux-network.ts'
+import { QemuDriver, type QemuDriverOptions } from '../../src/host/qemu/qemu-driver.ts'
+import { run } from '../../src/host/qemu/run.ts'
+import { type RunRecord, readStartTicks } from '../../src/host/qemu/run-record.ts'
+import { type ServerFiles, serverFiles } from '../../src/host/qemu/server-files.ts'
+import { systemClock } from '../../src/lib/clock.ts'
+import { newId, newMacAddress } from '../../src/lib/ids.ts'
+import { until } from '../support/until.ts'
+import { bootSectorGuest } from './boot-sector-guest.ts'
+
+/** An unprivileged user that owns nothing on the machine. */
+export const GUEST_USER = { uid: 64_055, gid: 64_055 }
+
+/** The image of `bootSectorGuest`. */
+export const SECTOR_IMAGE = 'sector'
+
+/** A QEMU host in a directory of its own, with its network; leaves nothing behind when disposed. */
+export class QemuWorld implements AsyncDisposable {
+  readonly directory: string
+  readonly #options: Partial<QemuDriverOptions>
+  #driver: QemuDriver | undefined
+
+  private constructor(directory: string, options: Partial<QemuDriverOptions>) {
+    this.directory = directory
+    this.#options = options
+  }
+
+  static async open(options: Partial<QemuDriverOptions> = {}): Promise<QemuWorld> {
+    const directory = await mkdtemp(join(tmpdir(), 'novella-qemu-'))
+    await chmod(directory, 0o755)
+    const world = new QemuWorld(directory, options)
+    try {
+      await world.#makeSectorImage()
+      await world.restart()
+      return world
+    } catch (error) {
+      await world[Symbol.asyncDispose]()
+      throw error
+    }
+  }
+
+  get driver(): QemuDriver {
+    if (!this.#driver) throw new Error('the world has no driver')
+    return this.#driver
+  }
+
+  get dataDir(): string {
+    return join(this.directory, 'data')
+  }
+
+  get imagesDir(): string {
+    return join(this.directory, 'images')
+  }
+
+  /** A driver on the state of this world, not started. */
+  newDriver(options: Partial<QemuDriverOptions> = {}): QemuDriver {
+    const log = pino({ level: 'silent' })
+    const answerMetadata = async () => ({ status: 404, contentType: 'text/plain', body: '' })
+    return new QemuDriver({
+      dataDir: this.dataDir,
+      imagesDir: this.imagesDir,
+      hostName: 'qemu-host',
+      accelerator: 'tcg',
+      concurrentBoots: 8,
+      user: GUEST_USER,
+      network: new LinuxNetwork({ dataDir: this.dataDir, tapUser: GUEST_USER, answerMetadata, log }),
+      clock: systemClock,
+      log,
+      ...this.#options,
+      ...options,
+    })
+  }
+
+  /** Disposes the driver and starts a new one on the same state. */
+  async restart(): Promise<QemuDriver> {
+    await this.#driver?.[Symbol.asyncDispose]()
+    this.#driver = this.newDriver()
+    await this.#driver.start()
+    return this.#driver
+  }
+
+  /** Puts an image that lies elsewhere among this world's images. */
+  async linkImage(imageId: string, directory: string): Promise<void> {
+    await symlink(directory, join(this.imagesDir, imageId))
+  }
+
+  newServer(imageId = SECTOR_IMAGE): { disk: DiskPlan; server: ServerPlan } {
+    const serverId = newId()
+    return {
+      disk: { serverId, imageId, sizeGib: 1 },
+      server: { serverId, vcpus: 1, ramMib: imageId === SECTOR_IMAGE ? 32 : 128, imageId, ports: [] },
+    }
+  }
+
+  files(serverId: string): ServerFiles {
+    return serverFiles(join(this.dataDir, 'servers'), serverId)
+  }
+
+  /** The process id of the server's guest; undefined when it does not run. */
+  async readPid(serverId: string): Promise<number | undefined> {
+    const text = await readFile(this.files(serverId).record, 'utf8').catch(() => undefined)
+    const { pid } = JSON.parse(text ?? '{"pid": null}') as RunRecord
+    return pid !== null && readStartTicks(pid) !== undefined ? pid : undefined
+  }
+
+  /** Kills the guest's process, as a bug of QEMU or the kernel short of memory would. */
+  async crash(serverId: string): Promise<void> {
+    const pid = await this.readPid(serverId)
+    if (pid === undefined) throw new Error('the guest does not run')
+    process.kill(pid, 'SIGKILL')
+  }
+
+  /** Types on the guest's serial console. */
+  async type(serverId: string, keys: string): Promise<void> {
+    const socket: Socket = connect(this.files(serverId).serial)
+    await once(socket, 'connect')
+    await new Promise<void>((resolve) => socket.end(keys, () => resolve()))
+  }
+
+  /** The boot sector guest listens. */
+  async untilUp(serverId: string): Promise<void> {
+    await until('the guest greets', async () => (await this.driver.readConsole(serverId, 1)).includes('ready>'))
+  }
+
+  /** What tells one disk from another: file and content. */
+  async readDisk(serverId: string): Promise<unknown> {
+    const path = this.files(serverId).disk
+    const { ino, size, mtimeMs } = await stat(path)
+    return { ino, size, mtimeMs, bytes: (await readFile(path)).toString('base64') }
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    try {
+      const driver = this.#driver
+      for (const { serverId } of (await driver?.readServers()) ?? []) await driver?.ensureOff(serverId)
+      await driver?.[Symbol.asyncDispose]()
+    } finally {
+      await rm(this.directory, { recursive: true, force: true })
+    }
+  }
+
+  async #makeSectorImage(): Promise<void> {
+    const directory = join(this.imagesDir, SECTOR_IMAGE)
+    await mkdir(directory, { recursive: true })
+    const raw = join(this.directory, 'sector.raw')
+    await writeFile(raw, Buffer.concat([bootSectorGuest(), Buffer.alloc(1024 * 1024 - 512)]))
+    await run(['/usr/bin/qemu-img', 'convert', '-f', 'raw', '-O', 'qcow2', raw, join(directory, 'disk.qcow2')], {
+      timeoutMs: 60_000,
+    })
+    await rm(raw)
+  }
+}
+
+/** A port of a server on a network of its own, with one address. */
+export function newPort(serverId: string, network = newId()): PortPlan {
+  const subnetId = newId()
+  return {
+    portId: newId(),
+    serverId,
+    macAddress: newMacAddress(),
+    hostName: 'guest',
+    addresses: [{ subnetId, ipAddress: '10.77.0.10' }],
+    network: {
+      networkId: network,
+      mtu: 1450,
+      subnets: [
+        {
+          subnetId,
+          cidr: '10.77.0.0/24',
+          ipVersion: 4,
+          gatewayIp: '10.77.0.1',
+          dhcpAddress: '10.77.0.2',
+          dnsNameservers: [],
+          hostRoutes: [],
+        },
+      ],
+    },
+    antiSpoofing: true,
+    rules: [],
+  }
+}
+
+/** A server's plan with these ports. */
+export const withPorts = (server: ServerPlan, ports: PortPlan[]): ServerPlan => ({
+  ...server,
+  ports: ports.map(({ portId, macAddress, network }) => ({
+    portId,
+    macAddress,
+    networkId: network.networkId,
+    mtu: network.mtu,
+  })),
+})
