@@ -1,0 +1,198 @@
+/**
+ * One tenant network on this host, in a namespace of its own:
+ *
+ *   tap ─┐
+ *   tap ─┼─ br0 (DHCP address, 169.254.169.254) ── dnsmasq, metadata listener
+ *   tap ─┘
+ *
+ * Each asking looks at the namespace and changes what differs, so that damage done by hand or by a crash is mended
+ * on the way. One change of a network at a time.
+ */
+import type { Logger } from 'pino'
+import type { NetworkPlan, PortPlan } from '../host-driver.ts'
+import { type DhcpConfig, type DhcpFiles, dhcpFiles, planDhcp } from './dhcp-config.ts'
+import { ensureDnsmasq, stopDnsmasq } from './dnsmasq.ts'
+import { type ObservedLink, planLinks, type TapUser } from './link-plan.ts'
+import { type AnswerMetadata, MetadataListener } from './metadata-listener.ts'
+import { BRIDGE, tapName } from './names.ts'
+import {
+  addNamespace,
+  applyFilters,
+  applySettings,
+  changeLinks,
+  readLinks,
+  readNamespace,
+  removeNamespace,
+} from './namespace.ts'
+import type { NetworkState } from './network-state.ts'
+import { buildNftScript } from './nft-rules.ts'
+
+export interface GuestNetworkParts {
+  networkId: string
+  namespace: string
+  state: NetworkState
+  tapUser: TapUser
+  dhcpUser: { name: string; group: string }
+  answerMetadata: AnswerMetadata
+  log: Logger
+}
+
+/** A namespace as this process last left it; `inode` tells it from a later one of the same name. */
+interface Prepared {
+  inode: number
+  filters?: string
+}
+
+interface Design {
+  filters: string
+  dhcp: DhcpConfig | undefined
+  linkChanges: (observed: readonly ObservedLink[]) => string[]
+}
+
+export class GuestNetwork implements AsyncDisposable {
+  readonly #parts: GuestNetworkParts
+  readonly #files: DhcpFiles
+  readonly #ports = new Map<string, PortPlan>()
+  #plan: NetworkPlan | undefined
+  #prepared: Prepared | undefined
+  #listener: MetadataListener | undefined
+  #last: Promise<unknown> = Promise.resolve()
+
+  /** @param ports what earlier runs were asked to hold, the newest at the end. */
+  constructor(parts: GuestNetworkParts, ports: readonly PortPlan[] = []) {
+    this.#parts = parts
+    this.#files = dhcpFiles(parts.state.networkDirectory(parts.networkId))
+    for (const port of ports) this.#ports.set(port.portId, port)
+    this.#plan = ports.at(-1)?.network
+  }
+
+  get namespace(): string {
+    return this.#parts.namespace
+  }
+
+  ensurePort(port: PortPlan): Promise<void> {
+    return this.#alone(async () => {
+      const known = this.#ports.get(port.portId)
+      const wanted = this.#design(port.network, [...new Map(this.#ports).set(port.portId, port).values()])
+      if (JSON.stringify(known) !== JSON.stringify(port)) await this.#parts.state.writePort(port)
+      this.#ports.set(port.portId, port)
+      this.#plan = port.network
+      await this.#settle(wanted)
+    })
+  }
+
+  /** With the last port everything of the network goes: its services, its namespace, its directory. */
+  removePort(portId: string): Promise<void> {
+    return this.#alone(async () => {
+      const { state, networkId, namespace } = this.#parts
+      const others = [...this.#ports.values()].filter((port) => port.portId !== portId)
+      if (others.length === 0) await this.#tearDown()
+      else {
+        if (this.#plan && (await readNamespace(namespace)) !== undefined)
+          await this.#settle(this.#design(this.#plan, others))
+        await state.removePort(networkId, portId)
+      }
+      this.#ports.delete(portId)
+    })
+  }
+
+  /**
+   * After a start of this process: opens the listener and mends DHCP where the namespace still stands, finishes a
+   * removal that was broken off, and leaves the rest to the next `ensurePort`.
+   */
+  resume(): Promise<void> {
+    return this.#alone(async () => {
+      if (this.#ports.size === 0) return await this.#tearDown()
+      if (this.#plan && (await readNamespace(this.#parts.namespace)) !== undefined) {
+        await this.#settle(this.#design(this.#plan, [...this.#ports.values()]))
+      }
+    })
+  }
+
+  /** Whether the tap of a port is there. */
+  async hasTap(portId: string): Promise<boolean> {
+    if ((await readNamespace(this.namespace)) === undefined) return false
+    const links = await readLinks(this.namespace)
+    return links.some(({ ifname }) => ifname === tapName(portId))
+  }
+
+  /** Closes the listener; everything else goes on without us. */
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.#alone(() => this.#closeListener())
+  }
+
+  /**
+   * Everything the network should be, worked out before anything is written or touched.
+   * @throws Error when a plan carries a value that is none.
+   */
+  #design(plan: NetworkPlan, ports: PortPlan[]): Design {
+    const { tapUser, dhcpUser } = this.#parts
+    return {
+      filters: buildNftScript(plan, ports),
+      dhcp: planDhcp(plan, ports, this.#files, dhcpUser),
+      linkChanges: (observed) => planLinks(plan, ports, observed, tapUser),
+    }
+  }
+
+  async #settle({ filters, dhcp, linkChanges }: Design): Promise<void> {
+    const { networkId, namespace, answerMetadata, log } = this.#parts
+    const prepared = await this.#prepare()
+    // Filters first: a tap that no filter knows passes nothing, so the order matters for none that is there already.
+    const [links] = await Promise.all([readLinks(namespace), this.#applyFilters(prepared, filters)])
+    await changeLinks(namespace, linkChanges(links))
+
+    const isBridgeNew = !links.some(({ ifname }) => ifname === BRIDGE)
+    await Promise.all([
+      dhcp
+        ? ensureDnsmasq({ name: namespace, inode: prepared.inode }, dhcp, this.#files, isBridgeNew)
+        : stopDnsmasq(this.#files),
+      this.#openListener(() => MetadataListener.open(namespace, networkId, answerMetadata, log)),
+    ])
+  }
+
+  /** The namespace, made if it is gone; what was known of one before it is forgotten. */
+  async #prepare(): Promise<Prepared> {
+    const { namespace } = this.#parts
+    let inode = await readNamespace(namespace)
+    if (inode !== undefined && inode === this.#prepared?.inode) return this.#prepared
+    await this.#closeListener()
+    if (inode === undefined) {
+      await addNamespace(namespace)
+      inode = await readNamespace(namespace)
+    }
+    if (inode === undefined) throw new Error(`The namespace ${namespace} vanished`)
+    await applySettings(namespace)
+    this.#prepared = { inode }
+    return this.#prepared
+  }
+
+  async #applyFilters(prepared: Prepared, filters: string): Promise<void> {
+    if (prepared.filters === filters) return
+    delete prepared.filters
+    await applyFilters(this.#parts.namespace, filters)
+    prepared.filters = filters
+  }
+
+  async #openListener(open: () => Promise<MetadataListener>): Promise<void> {
+    this.#listener ??= await open()
+  }
+
+  async #closeListener(): Promise<void> {
+    await this.#listener?.[Symbol.asyncDispose]()
+    this.#listener = undefined
+  }
+
+  async #tearDown(): Promise<void> {
+    const { networkId, namespace, state } = this.#parts
+    await Promise.all([stopDnsmasq(this.#files), this.#closeListener()])
+    await removeNamespace(namespace)
+    this.#prepared = undefined
+    await state.removeNetwork(networkId)
+  }
+
+  #alone<T>(change: () => Promise<T>): Promise<T> {
+    const result = this.#last.then(change)
+    this.#last = result.catch(() => {})
+    return result
+  }
+}

@@ -1,0 +1,164 @@
+/**
+ * The networks of one host, made of the kernel's own parts: a namespace a network (guest-network.ts), filters by nft
+ * (nft-rules.ts), DHCP by dnsmasq (dhcp-config.ts) and metadata by this process (metadata-listener.ts).
+ *
+ * Namespaces, taps and dnsmasq outlive this process. Only what carries the prefix of our data directory is touched,
+ * and the machine's own namespace never.
+ */
+import { access } from 'node:fs/promises'
+import type { Logger } from 'pino'
+import { HostError, type PortPlan } from '../host-driver.ts'
+import type { HostNetwork } from '../qemu/host-network.ts'
+import { findProgram } from '../qemu/run.ts'
+import { pickDnsmasqUser, readArguments } from './dnsmasq.ts'
+import { GuestNetwork } from './guest-network.ts'
+import type { TapUser } from './link-plan.ts'
+import type { AnswerMetadata } from './metadata-listener.ts'
+import { namespaceName, namespacePrefix, tapName } from './names.ts'
+import { listNamespaces, readProcesses, removeNamespace } from './namespace.ts'
+import { NetworkState } from './network-state.ts'
+import { runTool } from './run-tool.ts'
+
+export interface LinuxNetworkOptions {
+  /** Absolute; holds `networks/`. */
+  dataDir: string
+  /** As whom QEMU runs: the owner of the taps. */
+  tapUser: TapUser
+  /** Answers the questions of guests; a rejection becomes a 500 that says nothing. */
+  answerMetadata: AnswerMetadata
+  log: Logger
+}
+
+/** Debian packages that bring the tools. */
+const PACKAGES: Record<string, string> = { ip: 'iproute2', nft: 'nftables', dnsmasq: 'dnsmasq-base' }
+
+/** Kernel parts that may still have to be loaded: what shows that they are there, and the module. */
+const KERNEL_PARTS = [
+  { path: '/dev/net/tun', module: 'tun' },
+  { path: '/proc/sys/net/bridge', module: 'br_netfilter' },
+]
+
+export class LinuxNetwork implements HostNetwork {
+  readonly #options: LinuxNetworkOptions
+  readonly #state: NetworkState
+  readonly #networks = new Map<string, GuestNetwork>()
+  /** In which network each port is: port → network id. */
+  readonly #placed = new Map<string, string>()
+  #dhcpUser = { name: 'nobody', group: 'nogroup' }
+
+  constructor(options: LinuxNetworkOptions) {
+    this.#options = options
+    this.#state = new NetworkState(options.dataDir)
+  }
+
+  async start(): Promise<void> {
+    await checkMachine()
+    const networkIds = await this.#state.listNetworks()
+    this.#dhcpUser = await pickDnsmasqUser(this.#state.directory)
+    if (this.#dhcpUser.name === 'root') {
+      this.#options.log.warn(
+        { directory: this.#state.directory },
+        'DHCP runs as root: other users cannot reach its files (chmod a+x each directory above them)',
+      )
+    }
+    await Promise.all(networkIds.map((networkId) => this.#resume(networkId)))
+    await this.#removeStrays()
+  }
+
+  async ensurePort(port: PortPlan): Promise<void> {
+    const { networkId } = port.network
+    const placed = this.#placed.get(port.portId)
+    if (placed !== undefined && placed !== networkId) await this.removePort(port.portId)
+    this.#placed.set(port.portId, networkId)
+    await this.#network(networkId).ensurePort(port)
+  }
+
+  async removePort(portId: string): Promise<void> {
+    const networkId = this.#placed.get(portId)
+    if (networkId === undefined) return
+    await this.#network(networkId).removePort(portId)
+    this.#placed.delete(portId)
+  }
+
+  async findTap(portId: string): Promise<{ namespace: string; tapName: string } | undefined> {
+    const networkId = this.#placed.get(portId)
+    if (networkId === undefined) return undefined
+    const network = this.#network(networkId)
+    return (await network.hasTap(portId)) ? { namespace: network.namespace, tapName: tapName(portId) } : undefined
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await Promise.all([...this.#networks.values()].map((network) => network[Symbol.asyncDispose]()))
+  }
+
+  #network(networkId: string, ports: readonly PortPlan[] = []): GuestNetwork {
+    const known = this.#networks.get(networkId)
+    if (known) return known
+    const { dataDir, tapUser, answerMetadata, log } = this.#options
+    const parts = { networkId, state: this.#state, tapUser, dhcpUser: this.#dhcpUser, answerMetadata, log }
+    const network = new GuestNetwork({ ...parts, namespace: namespaceName(dataDir, networkId) }, ports)
+    this.#networks.set(networkId, network)
+    return network
+  }
+
+  /** One network that cannot be resumed must not keep the others, and the host, from starting. */
+  async #resume(networkId: string): Promise<void> {
+    const { log } = this.#options
+    try {
+      const { ports, damaged } = await this.#state.readPorts(networkId)
+      if (damaged.length > 0) log.warn({ networkId, damaged }, 'Port plans that cannot be read were left out')
+      if (ports.length === 0 && damaged.length > 0) return // it may still hold guests
+      for (const port of ports) this.#placed.set(port.portId, networkId)
+      await this.#network(networkId, ports).resume()
+    } catch (error) {
+      log.error({ err: error, networkId }, 'A network could not be resumed; the next port asked for mends it')
+    }
+  }
+
+  /** Namespaces of ours that no directory names. One with a foreign process in it, a guest perhaps, is left alone. */
+  async #removeStrays(): Promise<void> {
+    const { dataDir, log } = this.#options
+    const known = new Set((await this.#state.listNetworks()).map((networkId) => namespaceName(dataDir, networkId)))
+    for (const name of await listNamespaces(namespacePrefix(dataDir))) {
+      if (known.has(name)) continue
+      const processes = await Promise.all(
+        (await readProcesses(name)).map(async (pid) => ({ pid, isOurs: await this.#isOurDnsmasq(pid) })),
+      )
+      if (processes.some(({ isOurs }) => !isOurs)) {
+        log.warn({ namespace: name, processes }, 'A namespace that no network names is in use and was left alone')
+        continue
+      }
+      for (const { pid } of processes) process.kill(pid, 'SIGTERM')
+      await removeNamespace(name)
+      log.info({ namespace: name }, 'Removed a namespace that no network names')
+    }
+  }
+
+  async #isOurDnsmasq(pid: number): Promise<boolean> {
+    const args = await readArguments(pid)
+    return args?.some((arg) => arg.startsWith(`--pid-file=${this.#state.directory}/`)) ?? false
+  }
+}
+
+/** @throws HostError `missing` naming what to install or to be. */
+async function checkMachine(): Promise<void> {
+  if (process.getuid?.() !== 0) throw new HostError('missing', 'Guest networks need root: start Novella as root')
+  const absent = Object.keys(PACKAGES).filter((program) => findProgram(program) === undefined)
+  if (absent.length > 0) {
+    const packages = absent.map((program) => PACKAGES[program]).join(' ')
+    throw new HostError('missing', `Guest networks need the Debian packages ${packages}: apt-get install ${packages}`)
+  }
+  for (const { path, module } of KERNEL_PARTS) {
+    if (await isThere(path)) continue
+    await runTool('modprobe', [module]).catch(() => {})
+    if (!(await isThere(path))) {
+      throw new HostError('missing', `Guest networks need the kernel module ${module}: modprobe ${module}`)
+    }
+  }
+}
+
+const isThere = (path: string): Promise<boolean> =>
+  access(path).then(
+    () => true,
+    () => false,
+  )

@@ -1,0 +1,83 @@
+/** Network namespaces by name: making, looking into, changing and removing them with `ip` and `nft`. */
+import { readdir, stat } from 'node:fs/promises'
+import { join } from 'node:path'
+import type { ObservedLink } from './link-plan.ts'
+import { runInNamespace, runTool } from './run-tool.ts'
+
+/** Where `ip netns` keeps the names. */
+const NAMESPACES = '/run/netns'
+
+/**
+ * Bridged packets must pass the inet filters; nothing is ever routed in a guest network's namespace; and as long as
+ * IPv6 is not served, the namespace itself does not speak it.
+ */
+const SETTINGS = [
+  'net/bridge/bridge-nf-call-iptables=1',
+  'net/bridge/bridge-nf-call-ip6tables=1',
+  'net/ipv4/ip_forward=0',
+  'net/ipv6/conf/all/disable_ipv6=1',
+  'net/ipv6/conf/default/disable_ipv6=1',
+]
+
+/** A shell, since a plain write must happen inside; the text is fixed and takes nothing from outside. */
+const APPLY_SETTINGS = SETTINGS.map((setting) => {
+  const [name, value] = setting.split('=')
+  return `[ ! -e /proc/sys/${name} ] || echo ${value} > /proc/sys/${name}`
+}).join('; ')
+
+/** The kernel's number of a namespace, which a namespace made anew under the same name does not share; undefined when there is none. */
+export async function readNamespace(name: string): Promise<number | undefined> {
+  try {
+    return (await stat(join(NAMESPACES, name))).ino
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined
+    throw error
+  }
+}
+
+/** Names of all namespaces that start with `prefix`, in no order. */
+export async function listNamespaces(prefix: string): Promise<string[]> {
+  try {
+    return (await readdir(NAMESPACES)).filter((name) => name.startsWith(prefix))
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return []
+    throw error
+  }
+}
+
+export async function addNamespace(name: string): Promise<void> {
+  await runTool('ip', ['netns', 'add', name])
+}
+
+export async function applySettings(name: string): Promise<void> {
+  await runInNamespace(name, ['/bin/sh', '-c', APPLY_SETTINGS])
+}
+
+/** Removes the name; the namespace itself goes with its last process and socket. Accepts that there is none. */
+export async function removeNamespace(name: string): Promise<void> {
+  try {
+    await runTool('ip', ['netns', 'delete', name])
+  } catch (error) {
+    if ((await readNamespace(name)) !== undefined) throw error
+  }
+}
+
+/** Ids of the processes that live in a namespace. */
+export async function readProcesses(name: string): Promise<number[]> {
+  return (await runTool('ip', ['netns', 'pids', name])).split('\n').filter(Boolean).map(Number)
+}
+
+/** Every device of a namespace with its addresses. */
+export async function readLinks(name: string): Promise<ObservedLink[]> {
+  return JSON.parse((await runTool('ip', ['-n', name, '-json', 'addr', 'show'])) || '[]')
+}
+
+/** Runs `ip` commands in order, in one process; stops at the first that fails. */
+export async function changeLinks(name: string, commands: readonly string[]): Promise<void> {
+  if (commands.length > 0) await runTool('ip', ['-n', name, '-batch', '-'], `${commands.join('\n')}\n`)
+}
+
+/** Replaces the filters of a namespace in one transaction. */
+export async function applyFilters(name: string, script: string): Promise<void> {
+  await runInNamespace(name, ['nft', '-f', '-'], script)
+}
