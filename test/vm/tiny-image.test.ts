@@ -1,0 +1,195 @@
+/** The tiny image as a guest: what it must do on any cloud, asked of real boots. */
+import assert from 'node:assert/strict'
+import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { before, test } from 'node:test'
+import { buildTiny, type TinyBuild } from '../../src/images/tiny/build-tiny.ts'
+import { BareGuest, type BareGuestOptions, run } from './bare-guest.ts'
+import { GuestNetwork } from './guest-network.ts'
+
+const cacheDir = process.env.NOVELLA_CACHE_DIR ?? '/var/cache/novella'
+let image: TinyBuild
+before(async () => {
+  image = await buildTiny({ cacheDir })
+})
+
+/** A directory with a fresh overlay, from which guests can be started one after the other on the same disk. */
+class Bench implements AsyncDisposable {
+  readonly directory: string
+  readonly disk: string
+  #guests = 0
+
+  constructor(directory: string) {
+    this.directory = directory
+    this.disk = join(directory, 'disk.qcow2')
+  }
+
+  async start(options: Partial<BareGuestOptions> = {}): Promise<BareGuest> {
+    const directory = join(this.directory, `guest-${++this.#guests}`)
+    await mkdir(directory)
+    return new BareGuest({ image, boot: 'kernel', disk: this.disk, directory, ...options })
+  }
+
+  /** An ISO with metadata as OpenStack writes them; answers its path. */
+  async configDrive(metadata: object, userData: string): Promise<string> {
+    const tree = await mkdtemp(join(this.directory, 'config-'))
+    const latest = join(tree, 'openstack', 'latest')
+    await mkdir(latest, { recursive: true })
+    await writeFile(join(latest, 'meta_data.json'), JSON.stringify(metadata))
+    await writeFile(join(latest, 'user_data'), userData)
+    await run('genisoimage', ['-quiet', '-V', 'config-2', '-r', '-J', '-o', `${tree}.iso`, tree])
+    return `${tree}.iso`
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await rm(this.directory, { recursive: true, force: true })
+  }
+}
+
+async function openBench(sizeGib?: number): Promise<Bench> {
+  const bench = new Bench(await mkdtemp(join(tmpdir(), 'novella-tiny-')))
+  const base = ['-F', 'qcow2', '-b', join(image.directory, 'disk.qcow2')]
+  await run('qemu-img', ['create', '-q', '-f', 'qcow2', ...base, bench.disk, ...(sizeGib ? [`${sizeGib}G`] : [])])
+  return bench
+}
+
+async function logIn(guest: BareGuest, password: string, from = 0): Promise<void> {
+  const prompt = await guest.awaitConsole(/login: $/, from)
+  await guest.type('root\n')
+  const asked = await guest.awaitConsole(/Password: /, prompt)
+  await guest.type(`${password}\n`)
+  const shell = await guest.awaitConsole(/# /, asked)
+  await guest.type('echo who=$(id -u)\n')
+  await guest.awaitConsole(/who=0/, shell)
+}
+
+test('with -kernel and no network it comes to a login prompt, takes a password from the agent and obeys the power button', async () => {
+  await using bench = await openBench()
+  await using guest = await bench.start()
+  const prompt = await guest.awaitConsole(/\btiny login: /)
+  assert.match(await guest.console(), /novella: ready[\s\S]*Novella tiny/)
+  await guest.agent('guest-set-user-password', {
+    username: 'root',
+    password: Buffer.from("pa'ss $word").toString('base64'),
+    crypted: false,
+  })
+  assert.match(await guest.shell('cat /etc/shadow; ls -l /etc/shadow'), /^root:\$6\$[\s\S]*nobody:\*[\s\S]*-rw------- /)
+  await logIn(guest, "pa'ss $word", prompt - 'tiny login: '.length)
+  await guest.qmp('system_powerdown')
+  assert.equal(await guest.awaitEnd(), 'exit 0')
+})
+
+test('its disk boots by itself, also when it was made larger, and shuts down when the agent is asked to', async () => {
+  await using bench = await openBench(2)
+  {
+    await using guest = await bench.start({ boot: 'disk' })
+    await guest.awaitConsole(/\btiny login: /)
+    await guest.agent('guest-shutdown', {}, { answers: false })
+    assert.equal(await guest.awaitEnd(), 'exit 0')
+  }
+  // A clean end leaves nothing to repair.
+  await using again = await bench.start({ boot: 'disk' })
+  await again.awaitConsole(/\btiny login: /)
+  assert.doesNotMatch(await again.shell('dmesg'), /recover|not properly unmounted|EXT4-fs error/)
+})
+
+test('a config drive names it, gives root a password and keys, and its user data runs once an instance', async () => {
+  await using bench = await openBench()
+  const key = 'ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJ0 one@example'
+  const metadata = {
+    uuid: '6f1f4a0e-3f0c-4d4c-8a53-4f3a1d2b7c01',
+    hostname: 'web-1.example.test',
+    admin_pass: 'it\'s "quite" $secret: \\x',
+    public_keys: { one: key, two: 'ssh-rsa AAAAB3NzaC1yc2E= two@example' },
+  }
+  const configDrive = await bench.configDrive(metadata, '#!/bin/bash\necho "user data on $(hostname) as $(id -un)"\n')
+  {
+    await using guest = await bench.start({ configDrive })
+    await guest.awaitConsole(/\bweb-1 login: /)
+    await guest.awaitConsole(/user data on web-1 as root/)
+    await logIn(guest, metadata.admin_pass)
+    assert.equal(
+      await guest.shell('cat /root/.ssh/authorized_keys; ls -ld /root/.ssh | cut -c1-10'),
+      `${key}\nssh-rsa AAAAB3NzaC1yc2E= two@example\ndrwx------\n`,
+    )
+    assert.equal(await guest.shell('hostname -f; grep -rl "secret" /var /etc /run'), 'web-1.example.test\n')
+    await guest.shell('echo kept >/etc/dropbear/dropbear_ed25519_host_key; sync')
+    // A cut of the power, not a shutdown.
+  }
+  {
+    await using guest = await bench.start({ configDrive })
+    await logIn(guest, metadata.admin_pass, (await guest.awaitConsole(/\bweb-1 login: /)) - 'login: '.length)
+    assert.equal(await guest.shell('cat /etc/dropbear/*'), 'kept\n')
+    assert.doesNotMatch(await guest.console(), /user data on/)
+  }
+  const other = { uuid: '0b7e0a52-6a57-4c43-9d0e-9c4c6d9c8f02', name: 'copy' }
+  await using guest = await bench.start({ configDrive: await bench.configDrive(other, 'not a script') })
+  await guest.awaitConsole(/\bcopy login: /)
+  assert.match(await guest.console(), /user data is not a script/)
+  assert.equal(
+    await guest.shell('cat /root/.ssh/authorized_keys /etc/dropbear/*; head -n 1 /etc/shadow'),
+    '\nroot:*:20000:0:99999:7:::\n',
+  )
+})
+
+test('on a network it learns address, routes and metadata, lets the key in by ssh, and takes a card plugged in later', async () => {
+  await using bench = await openBench()
+  await using network = new GuestNetwork()
+  await network.open(bench.directory)
+  const [first, second] = network.cards
+  assert.ok(first && second)
+  const keyFile = join(bench.directory, 'key')
+  await run('ssh-keygen', ['-q', '-t', 'ed25519', '-N', '', '-C', 'me', '-f', keyFile])
+  const publicKey = (await run('cat', [`${keyFile}.pub`])).stdout.trim()
+  network.documents = {
+    'meta_data.json': JSON.stringify({ uuid: 'net-1', name: 'net-1', public_keys: { me: publicKey } }),
+    user_data: '#!/bin/sh\necho user data "$(id -un)"\n',
+  }
+  await network.serveMetadata()
+  const ssh = async (command: string) => {
+    const options = [`UserKnownHostsFile=${join(bench.directory, 'known')}`, 'StrictHostKeyChecking=accept-new']
+    const args = [...options, 'BatchMode=yes', 'IdentitiesOnly=yes'].flatMap((option) => ['-o', option])
+    const inside = ['netns', 'exec', network.namespace, 'ssh', '-F', 'none', ...args, '-i', keyFile]
+    return (await run('ip', [...inside, `root@${first.ipAddress}`, command])).stdout
+  }
+  {
+    await using guest = await bench.start({ namespace: network.namespace, cards: [first] })
+    await guest.awaitConsole(/user data root/)
+    await guest.awaitConsole(/\bnet-1 login: /)
+    const routes = await ssh('ip route; cat /etc/resolv.conf /sys/class/net/eth0/mtu')
+    assert.match(routes, /^default via 10\.93\.0\.1 dev eth0/m)
+    assert.match(routes, /^198\.51\.100\.0\/24 via 10\.93\.0\.2 dev eth0/m)
+    assert.match(routes, /^search example\.test\nnameserver 192\.0\.2\.53\n1450$/m)
+
+    await guest.qmp('netdev_add', { type: 'tap', id: 'late', ifname: second.tap, script: 'no', downscript: 'no' })
+    await guest.qmp('device_add', {
+      driver: 'virtio-net-pci',
+      netdev: 'late',
+      mac: second.macAddress,
+      bus: 'rp5',
+      id: 'late',
+    })
+    await guest.shell(`until ip -4 addr show dev eth1 | grep -q ${second.ipAddress}/24; do usleep 100000; done`)
+    await guest.qmp('device_del', { id: 'late' })
+    await guest.shell('while [ -e /sys/class/net/eth1 ] || [ -e /run/novella/card.eth1 ]; do usleep 100000; done')
+
+    const before = (await guest.console()).length
+    await guest.shell('sync')
+    await guest.agent('guest-shutdown', { mode: 'reboot' }, { answers: false })
+    await guest.awaitConsole(/\bnet-1 login: /, before)
+    // The same host key, or ssh would refuse.
+    assert.equal(await ssh('cat /etc/hostname'), 'net-1\n')
+    assert.equal((await guest.console()).match(/user data root/g)?.length, 1)
+  }
+  assert.deepEqual(network.asked, ['meta_data.json', 'user_data', 'meta_data.json'])
+})
+
+test('without metadata on its network it says so and still comes to a login prompt', async () => {
+  await using bench = await openBench()
+  await using network = new GuestNetwork()
+  await network.open(bench.directory)
+  await using guest = await bench.start({ namespace: network.namespace, cards: network.cards })
+  await guest.awaitConsole(/\btiny login: /)
+  assert.match(await guest.console(), /no metadata at 169\.254\.169\.254/)
+})
