@@ -1,0 +1,54 @@
+import type { Static } from 'typebox'
+import type { Cloud } from '../cloud.ts'
+import { ApiError } from '../http/api-error.ts'
+import type { App } from '../http/app.ts'
+import type { Links } from '../http/links.ts'
+import { nextLink } from '../http/paging.ts'
+import type { Caller } from '../http/policy.ts'
+import { readFlavorQuery } from './flavor-query.ts'
+import { BriefFlavorList, FlavorAnswer, FlavorListQuery, FlavorPath, FullFlavorList } from './flavor-schema.ts'
+import { type Flavor, findVisibleFlavor, listFlavors } from './flavor-store.ts'
+import { briefFlavorView, fullFlavorView } from './flavor-view.ts'
+
+const PATH = '/v2/:projectId/flavors'
+
+/** S22 to S24: the sizes on offer. */
+export function flavorRoutes(app: App, cloud: Cloud): void {
+  const config = { operation: 'flavors:read' } as const
+
+  app.get(
+    PATH,
+    { schema: { querystring: FlavorListQuery, response: { 200: BriefFlavorList } }, config },
+    async ({ query, caller, links }) => listAnswer(cloud, caller, query, links, 'flavors', briefFlavorView),
+  )
+
+  app.get(
+    `${PATH}/detail`,
+    { schema: { querystring: FlavorListQuery, response: { 200: FullFlavorList } }, config },
+    async ({ query, caller, links }) => listAnswer(cloud, caller, query, links, 'flavors/detail', fullFlavorView),
+  )
+
+  app.get(
+    `${PATH}/:flavorId`,
+    { schema: { params: FlavorPath, response: { 200: FlavorAnswer } }, config },
+    async ({ params, caller, links }) => {
+      const flavor = await findVisibleFlavor(cloud.db.read, caller, params.flavorId)
+      if (!flavor) throw new ApiError('itemNotFound', `Flavor ${params.flavorId} could not be found.`)
+      return { flavor: fullFlavorView(flavor, links) }
+    },
+  )
+}
+
+async function listAnswer<View>(
+  cloud: Cloud,
+  caller: Caller,
+  query: Static<typeof FlavorListQuery>,
+  links: Links,
+  path: string,
+  view: (flavor: Flavor, links: Links) => View,
+) {
+  const wish = readFlavorQuery(query, caller)
+  const page = await listFlavors(cloud.db.read, wish)
+  const next = nextLink(links.url(path), query, page, wish.limit)
+  return { flavors: page.map((flavor) => view(flavor, links)), ...(next ? { flavors_links: next } : {}) }
+}

@@ -1,0 +1,80 @@
+import { sql } from 'kysely'
+import type { Reader, Tx } from '../db/database.ts'
+import type { Row } from '../db/schema.ts'
+import { ApiError } from '../http/api-error.ts'
+
+export type Keypair = Row<'keypairs'>
+
+/** The user's keypair of this name; undefined when there is none. */
+export async function findKeypair(read: Reader, userId: string, name: string): Promise<Keypair | undefined> {
+  return read
+    .selectFrom('keypairs')
+    .selectAll()
+    .where('userId', '=', userId)
+    .where('name', '=', name)
+    .executeTakeFirst()
+}
+
+/**
+ * The user's keypair of this name.
+ * @throws ApiError itemNotFound, also when somebody else has one of this name.
+ */
+export async function getKeypair(read: Reader, userId: string, name: string): Promise<Keypair> {
+  const keypair = await findKeypair(read, userId, name)
+  if (!keypair) throw notFound(userId, name)
+  return keypair
+}
+
+/** All keypairs of a user, oldest first; empty when there are none. */
+export async function listKeypairs(read: Reader, userId: string): Promise<Keypair[]> {
+  return read.selectFrom('keypairs').selectAll().where('userId', '=', userId).orderBy('id').execute()
+}
+
+/**
+ * Adds a keypair.
+ * @param quota the most the user may have; -1 for no limit.
+ * @throws ApiError forbidden over the quota; conflictingRequest when the name is taken.
+ */
+export async function insertKeypair(
+  tx: Tx,
+  keypair: Omit<Keypair, 'id' | 'type'>,
+  quota: number,
+): Promise<Keypair> {
+  const { userId, name } = keypair
+  // Changes nothing, but two creations for one user now wait for each other, so that both cannot take the last place.
+  await tx.updateTable('users').set({ name: sql`"name"` }).where('id', '=', userId).execute()
+  const { used } = await tx
+    .selectFrom('keypairs')
+    .select((eb) => eb.fn.countAll<number>().as('used'))
+    .where('userId', '=', userId)
+    .executeTakeFirstOrThrow()
+  if (quota >= 0 && Number(used) >= quota) {
+    const message = `Quota exceeded for key_pairs: requested 1, used ${used}, limit ${quota}.`
+    throw new ApiError('forbidden', message)
+  }
+  if (await findKeypair(tx, userId, name)) {
+    throw new ApiError('conflictingRequest', `A keypair named '${name}' already exists.`)
+  }
+  return tx
+    .insertInto('keypairs')
+    .values({ ...keypair, type: 'ssh' })
+    .returningAll()
+    .executeTakeFirstOrThrow()
+}
+
+/**
+ * Removes a keypair; servers made with it keep the key.
+ * @throws ApiError itemNotFound.
+ */
+export async function removeKeypair(tx: Tx, userId: string, name: string): Promise<void> {
+  const { numDeletedRows } = await tx
+    .deleteFrom('keypairs')
+    .where('userId', '=', userId)
+    .where('name', '=', name)
+    .executeTakeFirstOrThrow()
+  if (numDeletedRows === 0n) throw notFound(userId, name)
+}
+
+function notFound(userId: string, name: string): ApiError {
+  return new ApiError('itemNotFound', `Keypair ${name} not found for user ${userId}.`)
+}
