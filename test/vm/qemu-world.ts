@@ -7,6 +7,7 @@ import { pino } from 'pino'
 import type { DiskPlan, PortPlan, ServerPlan } from '../../src/host/host-driver.ts'
 import { LinuxNetwork } from '../../src/host/linux-network/linux-network.ts'
 import { QemuDriver, type QemuDriverOptions } from '../../src/host/qemu/qemu-driver.ts'
+import { QmpClient } from '../../src/host/qemu/qmp-client.ts'
 import { run } from '../../src/host/qemu/run.ts'
 import { type RunRecord, readStartTicks } from '../../src/host/qemu/run-record.ts'
 import { type ServerFiles, serverFiles } from '../../src/host/qemu/server-files.ts'
@@ -59,29 +60,35 @@ export class QemuWorld implements AsyncDisposable {
     return join(this.directory, 'images')
   }
 
-  /** A driver on the state of this world, not started. */
-  newDriver(options: Partial<QemuDriverOptions> = {}): QemuDriver {
+  /** A driver on the state of a world, not started. */
+  static driverOn(directory: string, options: Partial<QemuDriverOptions> = {}): QemuDriver {
     const log = pino({ level: 'silent' })
+    const dataDir = join(directory, 'data')
     const answerMetadata = async () => ({ status: 404, contentType: 'text/plain', body: '' })
     return new QemuDriver({
-      dataDir: this.dataDir,
-      imagesDir: this.imagesDir,
+      dataDir,
+      imagesDir: join(directory, 'images'),
       hostName: 'qemu-host',
       accelerator: 'tcg',
       concurrentBoots: 8,
       user: GUEST_USER,
-      network: new LinuxNetwork({ dataDir: this.dataDir, tapUser: GUEST_USER, answerMetadata, log }),
+      network: new LinuxNetwork({ dataDir, tapUser: GUEST_USER, answerMetadata, log }),
       clock: systemClock,
       log,
-      ...this.#options,
       ...options,
     })
   }
 
+  /** Disposes the driver; guests run on unwatched. */
+  async leave(): Promise<void> {
+    await this.#driver?.[Symbol.asyncDispose]()
+    this.#driver = undefined
+  }
+
   /** Disposes the driver and starts a new one on the same state. */
   async restart(): Promise<QemuDriver> {
-    await this.#driver?.[Symbol.asyncDispose]()
-    this.#driver = this.newDriver()
+    await this.leave()
+    this.#driver = QemuWorld.driverOn(this.directory, this.#options)
     await this.#driver.start()
     return this.#driver
   }
@@ -129,6 +136,16 @@ export class QemuWorld implements AsyncDisposable {
     await until('the guest greets', async () => (await this.driver.readConsole(serverId, 1)).includes('ready>'))
   }
 
+  /** One command on the monitor that is kept for tools. */
+  async askTools(serverId: string, command: string): Promise<unknown> {
+    const client = await QmpClient.connect(this.files(serverId).tools, () => {}, AbortSignal.timeout(10_000))
+    try {
+      return await client.execute(command)
+    } finally {
+      client.close()
+    }
+  }
+
   /** What tells one disk from another: file and content. */
   async readDisk(serverId: string): Promise<unknown> {
     const path = this.files(serverId).disk
@@ -138,9 +155,9 @@ export class QemuWorld implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     try {
-      const driver = this.#driver
-      for (const { serverId } of (await driver?.readServers()) ?? []) await driver?.ensureOff(serverId)
-      await driver?.[Symbol.asyncDispose]()
+      const driver = this.#driver ?? (await this.restart())
+      for (const { serverId } of await driver.readServers()) await driver.ensureOff(serverId)
+      await this.leave()
     } finally {
       await rm(this.directory, { recursive: true, force: true })
     }

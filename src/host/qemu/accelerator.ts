@@ -74,12 +74,15 @@ async function readOutcome(path: string): Promise<{ key: string; accelerator: Ac
 const EXIT_VALUE = 0x2a
 const EXPECTED_EXIT = (EXIT_VALUE << 1) | 1
 
-/** A boot sector of three instructions: mov dx, 0x501; mov al, EXIT_VALUE; out dx, al. */
-export function exitingBootSector(): Buffer {
-  const sector = Buffer.alloc(512)
-  sector.set([0xba, 0x01, 0x05, 0xb0, EXIT_VALUE, 0xee])
-  sector.writeUInt16LE(0xaa55, 510)
-  return sector
+/** SeaBIOS does not boot from a disk of a single sector. */
+const TRIAL_DISK_BYTES = 1024 * 1024
+
+/** A disk with a boot sector of three instructions: mov dx, 0x501; mov al, EXIT_VALUE; out dx, al. */
+function exitingDisk(): Buffer {
+  const disk = Buffer.alloc(TRIAL_DISK_BYTES)
+  disk.set([0xba, 0x01, 0x05, 0xb0, EXIT_VALUE, 0xee])
+  disk.writeUInt16LE(0xaa55, 510)
+  return disk
 }
 
 /**
@@ -95,7 +98,7 @@ export async function timeTinyBoot(
   await mkdir(directory, { mode: 0o711 })
   try {
     const disk = join(directory, 'disk.raw')
-    await writeFile(disk, exitingBootSector(), { mode: 0o644 })
+    await writeFile(disk, exitingDisk(), { mode: 0o644 })
     const file = { driver: 'file', filename: disk, 'read-only': true }
     const argv = [
       ...[programs.unshare, '--net'],
