@@ -39,15 +39,17 @@ export class GuestNetwork implements AsyncDisposable {
     this.#http = createServer((request, response) => this.#answer(request, response))
   }
 
-  /** @param directory for dnsmasq's files. */
-  async open(directory: string): Promise<void> {
+  async open(): Promise<void> {
     await run('ip', ['netns', 'add', this.namespace])
     this.#isMade = true
     const addresses = [`${GATEWAY}/24`, `${METADATA}/32`].map((address) => `addr add ${address} dev br0`)
     const taps = this.cards.flatMap(({ tap }) => [`tuntap add ${tap} mode tap`, `link set ${tap} master br0 up`])
     const setUp = ['link set lo up', 'link add br0 type bridge', 'link set br0 up', ...addresses, ...taps]
     for (const command of setUp) await run('ip', ['-n', this.namespace, ...command.split(' ')])
+  }
 
+  /** @param directory for dnsmasq's files. */
+  async serveAddresses(directory: string): Promise<void> {
     const hosts = join(directory, 'hosts')
     await writeFile(hosts, this.cards.map(({ macAddress, ipAddress }) => `${macAddress},${ipAddress}\n`).join(''))
     this.#dnsmasq = spawn(

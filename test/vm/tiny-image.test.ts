@@ -1,6 +1,6 @@
 /** The tiny image as a guest: what it must do on any cloud, asked of real boots. */
 import assert from 'node:assert/strict'
-import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { before, test } from 'node:test'
@@ -62,6 +62,21 @@ async function logIn(guest: BareGuest, password: string, from = 0): Promise<void
   const shell = await guest.awaitConsole(/# /, asked)
   await guest.type('echo who=$(id -u)\n')
   await guest.awaitConsole(/who=0/, shell)
+}
+
+/** A new key, and a way to run a command as root in the first guest of the network with it; the host must stay the same. */
+async function openSsh(bench: Bench, network: GuestNetwork) {
+  const keyFile = join(bench.directory, 'key')
+  await run('ssh-keygen', ['-q', '-t', 'ed25519', '-N', '', '-C', 'me', '-f', keyFile])
+  const known = `UserKnownHostsFile=${join(bench.directory, 'known')}`
+  const options = [known, 'StrictHostKeyChecking=accept-new', 'BatchMode=yes', 'IdentitiesOnly=yes']
+  const ssh = ['ssh', '-F', 'none', ...options.flatMap((option) => ['-o', option]), '-i', keyFile]
+  const address = `root@${network.cards[0]?.ipAddress}`
+  return {
+    publicKey: (await readFile(`${keyFile}.pub`, 'utf8')).trim(),
+    ssh: async (command: string) =>
+      (await run('ip', ['netns', 'exec', network.namespace, ...ssh, address, command])).stdout,
+  }
 }
 
 test('with -kernel and no network it comes to a login prompt, takes a password from the agent and obeys the power button', async () => {
@@ -136,23 +151,16 @@ test('a config drive names it, gives root a password and keys, and its user data
 test('on a network it learns address, routes and metadata, lets the key in by ssh, and takes a card plugged in later', async () => {
   await using bench = await openBench()
   await using network = new GuestNetwork()
-  await network.open(bench.directory)
+  await network.open()
+  await network.serveAddresses(bench.directory)
   const [first, second] = network.cards
   assert.ok(first && second)
-  const keyFile = join(bench.directory, 'key')
-  await run('ssh-keygen', ['-q', '-t', 'ed25519', '-N', '', '-C', 'me', '-f', keyFile])
-  const publicKey = (await run('cat', [`${keyFile}.pub`])).stdout.trim()
+  const { publicKey, ssh } = await openSsh(bench, network)
   network.documents = {
     'meta_data.json': JSON.stringify({ uuid: 'net-1', name: 'net-1', public_keys: { me: publicKey } }),
     user_data: '#!/bin/sh\necho user data "$(id -un)"\n',
   }
   await network.serveMetadata()
-  const ssh = async (command: string) => {
-    const options = [`UserKnownHostsFile=${join(bench.directory, 'known')}`, 'StrictHostKeyChecking=accept-new']
-    const args = [...options, 'BatchMode=yes', 'IdentitiesOnly=yes'].flatMap((option) => ['-o', option])
-    const inside = ['netns', 'exec', network.namespace, 'ssh', '-F', 'none', ...args, '-i', keyFile]
-    return (await run('ip', [...inside, `root@${first.ipAddress}`, command])).stdout
-  }
   {
     await using guest = await bench.start({ namespace: network.namespace, cards: [first] })
     await guest.awaitConsole(/user data root/)
@@ -185,11 +193,40 @@ test('on a network it learns address, routes and metadata, lets the key in by ss
   assert.deepEqual(network.asked, ['meta_data.json', 'user_data', 'meta_data.json'])
 })
 
-test('without metadata on its network it says so and still comes to a login prompt', async () => {
+test('without metadata on its network it says so, comes to a login prompt, and is set up once there is some', async () => {
   await using bench = await openBench()
   await using network = new GuestNetwork()
-  await network.open(bench.directory)
+  await network.open()
+  await network.serveAddresses(bench.directory)
+  const { publicKey, ssh } = await openSsh(bench, network)
   await using guest = await bench.start({ namespace: network.namespace, cards: network.cards })
   await guest.awaitConsole(/\btiny login: /)
-  assert.match(await guest.console(), /no metadata at 169\.254\.169\.254/)
+  assert.match(await guest.console(), /no metadata at 169\.254\.169\.254, going on without/)
+  // Its first host keys are another instance's.
+  await assert.rejects(ssh('true'), /Permission denied/)
+  await rm(join(bench.directory, 'known'))
+  const hostKeys = 'cat /etc/dropbear/*_host_key | md5sum'
+  const before = await guest.shell(hostKeys)
+
+  network.documents = {
+    'meta_data.json': JSON.stringify({ uuid: 'late', name: 'late', public_keys: { me: publicKey } }),
+  }
+  await network.serveMetadata()
+  await guest.awaitConsole(/set up as late/)
+  assert.equal(await ssh('hostname'), 'late\n')
+  assert.notEqual(await guest.shell(hostKeys), before)
+})
+
+test('without DHCP it says so, comes to a login prompt, and is set up once there is an address', async () => {
+  await using bench = await openBench()
+  await using network = new GuestNetwork()
+  await network.open()
+  network.documents = { 'meta_data.json': '{"uuid":"late","name":"late"}', user_data: '#!/bin/sh\necho late user data' }
+  await network.serveMetadata()
+  await using guest = await bench.start({ namespace: network.namespace, cards: network.cards })
+  await guest.awaitConsole(/\btiny login: /)
+  assert.match(await guest.console(), /no address by DHCP and no config drive, going on without/)
+  await network.serveAddresses(bench.directory)
+  await guest.awaitConsole(/^late user data/m)
+  await guest.awaitConsole(/set up as late/)
 })
