@@ -47,6 +47,7 @@ export async function up(db: Kysely<unknown>): Promise<void> {
     .addColumn('projectId', 'text', (c) => c.references('projects.id').onDelete('cascade'))
     .addColumn('methods', 'text', (c) => c.notNull())
     .addColumn('auditId', 'text', (c) => c.notNull())
+    .addColumn('parentAuditId', 'text')
     .addColumn('issuedAt', 'bigint', (c) => c.notNull())
     .addColumn('expiresAt', 'bigint', (c) => c.notNull())
     .execute()
