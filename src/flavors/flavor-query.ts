@@ -49,7 +49,8 @@ export function readFlavorQuery(query: Static<typeof FlavorListQuery>, caller: {
 
 function readLeast(name: string, value: string | undefined): number {
   if (value === undefined) return 0
-  if (!/^\d{1,9}$/.test(value)) throw new ApiError('badRequest', `${name} must be a whole number from 0, not '${value}'.`)
+  if (!/^\d{1,9}$/.test(value))
+    throw new ApiError('badRequest', `${name} must be a whole number from 0, not '${value}'.`)
   return Number(value)
 }
 

@@ -24,6 +24,8 @@ export interface FlavorQuery {
 
 /** The flavor, also a disabled or non-public one; undefined when there is none. */
 export async function findFlavor(read: Reader, id: string): Promise<Flavor | undefined> {
+  // PostgreSQL refuses to compare with a text that holds a NUL.
+  if (id.includes('\0')) return undefined
   return read.selectFrom('flavors').selectAll().where('id', '=', id).executeTakeFirst()
 }
 
@@ -57,7 +59,8 @@ export async function listFlavors(read: Reader, query: FlavorQuery): Promise<Fla
   ]
   let select = shown().where('ramMib', '>=', query.minRamMib).where('diskGib', '>=', query.minDiskGib)
   if (query.marker !== undefined) {
-    const marker = await shown().where('id', '=', query.marker).executeTakeFirst()
+    const known = await findFlavor(read, query.marker)
+    const marker = known && (await shown().where('id', '=', known.id).executeTakeFirst())
     if (!marker) throw new ApiError('badRequest', `The marker '${query.marker}' is no flavor of this list.`)
     select = select.where(comesAfter(order, marker))
   }

@@ -52,13 +52,7 @@ function publicHalf(type: string, blob: Buffer): Omit<GeneratedKey, 'privateKey'
 function encodeOpenSsh(publicBlob: Buffer, seed: Buffer, point: Buffer): string {
   // The same random number twice: whoever decrypts sees by it that the passphrase was right.
   const check = randomBytes(4)
-  const secret = [
-    check,
-    check,
-    publicBlob,
-    wireString(Buffer.concat([seed, point])),
-    wireString(COMMENT),
-  ]
+  const secret = [check, check, publicBlob, wireString(Buffer.concat([seed, point])), wireString(COMMENT)]
   const length = secret.reduce((sum, part) => sum + part.length, 0)
   // Counting up from 1, to a multiple of the cipher's block, which is 8 for no cipher.
   const padding = Buffer.from(Array.from({ length: (8 - (length % 8)) % 8 }, (_, i) => i + 1))

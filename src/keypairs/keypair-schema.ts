@@ -3,11 +3,7 @@ import { Type } from 'typebox'
 /** Body of `POST /os-keypairs`. A `public_key` that is present and not null is imported; without one, a key is made. */
 export const CreateKeypairRequest = Type.Object({
   keypair: Type.Object({
-    name: Type.String({
-      description: 'unique among the keypairs of the user; spaces around it are dropped',
-      pattern: '^ *[A-Za-z0-9_@.-]([A-Za-z0-9 _@.-]{0,253}[A-Za-z0-9_@.-])? *$',
-      maxLength: 300,
-    }),
+    name: Type.String({ description: 'unique among the keypairs of the user; spaces around it are dropped' }),
     public_key: Type.Optional(
       Type.Union([Type.String({ description: 'the one line of a .pub file of OpenSSH' }), Type.Null()]),
     ),

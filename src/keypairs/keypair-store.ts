@@ -5,8 +5,13 @@ import { ApiError } from '../http/api-error.ts'
 
 export type Keypair = Row<'keypairs'>
 
+/** Whether keypairs may be named so. Source: shared/spec/faults.md, section 2, S13. */
+export const isKeypairName = (name: string): boolean => /^[A-Za-z0-9 _@.-]{1,255}$/.test(name) && name === name.trim()
+
 /** The user's keypair of this name; undefined when there is none. */
 export async function findKeypair(read: Reader, userId: string, name: string): Promise<Keypair | undefined> {
+  // What comes from a path may hold bytes that PostgreSQL refuses to compare.
+  if (!isKeypairName(name)) return undefined
   return read
     .selectFrom('keypairs')
     .selectAll()
@@ -21,7 +26,7 @@ export async function findKeypair(read: Reader, userId: string, name: string): P
  */
 export async function getKeypair(read: Reader, userId: string, name: string): Promise<Keypair> {
   const keypair = await findKeypair(read, userId, name)
-  if (!keypair) throw notFound(userId, name)
+  if (!keypair) throw new ApiError('itemNotFound', `Keypair ${name} not found for user ${userId}.`)
   return keypair
 }
 
@@ -35,11 +40,7 @@ export async function listKeypairs(read: Reader, userId: string): Promise<Keypai
  * @param quota the most the user may have; -1 for no limit.
  * @throws ApiError forbidden over the quota; conflictingRequest when the name is taken.
  */
-export async function insertKeypair(
-  tx: Tx,
-  keypair: Omit<Keypair, 'id' | 'type'>,
-  quota: number,
-): Promise<Keypair> {
+export async function insertKeypair(tx: Tx, keypair: Omit<Keypair, 'id' | 'type'>, quota: number): Promise<Keypair> {
   const { userId, name } = keypair
   // Changes nothing, but two creations for one user now wait for each other, so that both cannot take the last place.
   await tx.updateTable('users').set({ name: sql`"name"` }).where('id', '=', userId).execute()
@@ -67,14 +68,6 @@ export async function insertKeypair(
  * @throws ApiError itemNotFound.
  */
 export async function removeKeypair(tx: Tx, userId: string, name: string): Promise<void> {
-  const { numDeletedRows } = await tx
-    .deleteFrom('keypairs')
-    .where('userId', '=', userId)
-    .where('name', '=', name)
-    .executeTakeFirstOrThrow()
-  if (numDeletedRows === 0n) throw notFound(userId, name)
-}
-
-function notFound(userId: string, name: string): ApiError {
-  return new ApiError('itemNotFound', `Keypair ${name} not found for user ${userId}.`)
+  const { id } = await getKeypair(tx, userId, name)
+  await tx.deleteFrom('keypairs').where('id', '=', id).execute()
 }

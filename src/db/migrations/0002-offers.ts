@@ -42,6 +42,7 @@ export async function up(db: Kysely<unknown>): Promise<void> {
     .addColumn('minDiskGib', 'integer', (c) => c.notNull())
     .addColumn('minRamMib', 'integer', (c) => c.notNull())
     .addColumn('isProtected', 'integer', (c) => c.notNull())
+    .addColumn('tags', 'text', (c) => c.notNull())
     .addColumn('properties', 'text', (c) => c.notNull())
     .addColumn('createdAt', 'bigint', (c) => c.notNull())
     .addColumn('updatedAt', 'bigint', (c) => c.notNull())
