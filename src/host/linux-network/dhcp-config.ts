@@ -43,7 +43,7 @@ export function planDhcp(
     .filter(({ ipVersion, dhcpAddress }) => ipVersion === 4 && dhcpAddress !== null)
     .toSorted((a, b) => (a.subnetId < b.subnetId ? -1 : 1))
   if (subnets.length === 0) return undefined
-  const hosts = ports.flatMap((port) => hostLines(port, subnets)).sort()
+  const hosts = ports.flatMap((port) => hostLines(port, subnets)).sort((a, b) => (a.line < b.line ? -1 : 1))
   return {
     args: [...fixedArgs(files, user), ...subnets.map(rangeArg)],
     hosts: hosts.map(({ line }) => `${line}\n`).join(''),

@@ -15,15 +15,7 @@ import { ensureDnsmasq, stopDnsmasq } from './dnsmasq.ts'
 import { type ObservedLink, planLinks, type TapUser } from './link-plan.ts'
 import { type AnswerMetadata, MetadataListener } from './metadata-listener.ts'
 import { BRIDGE, tapName } from './names.ts'
-import {
-  addNamespace,
-  applyFilters,
-  applySettings,
-  changeLinks,
-  readLinks,
-  readNamespace,
-  removeNamespace,
-} from './namespace.ts'
+import { addNamespace, applyFilters, applySettings, changeLinks, readNamespace, removeNamespace } from './namespace.ts'
 import type { NetworkState } from './network-state.ts'
 import { buildNftScript } from './nft-rules.ts'
 
@@ -41,6 +33,7 @@ export interface GuestNetworkParts {
 interface Prepared {
   inode: number
   filters?: string
+  links?: ObservedLink[]
 }
 
 interface Design {
@@ -112,7 +105,7 @@ export class GuestNetwork implements AsyncDisposable {
   /** Whether the tap of a port is there. */
   async hasTap(portId: string): Promise<boolean> {
     if ((await readNamespace(this.namespace)) === undefined) return false
-    const links = await readLinks(this.namespace)
+    const links = await changeLinks(this.namespace, [])
     return links.some(({ ifname }) => ifname === tapName(portId))
   }
 
@@ -137,11 +130,11 @@ export class GuestNetwork implements AsyncDisposable {
   async #settle({ filters, dhcp, linkChanges }: Design): Promise<void> {
     const { networkId, namespace, answerMetadata, log } = this.#parts
     const prepared = await this.#prepare()
-    // Filters first: a tap that no filter knows passes nothing, so the order matters for none that is there already.
-    const [links] = await Promise.all([readLinks(namespace), this.#applyFilters(prepared, filters)])
-    await changeLinks(namespace, linkChanges(links))
-
-    const isBridgeNew = !links.some(({ ifname }) => ifname === BRIDGE)
+    // In whatever order: a tap that the filters do not know passes nothing.
+    const [isBridgeNew] = await Promise.all([
+      this.#changeLinks(prepared, linkChanges),
+      this.#applyFilters(prepared, filters),
+    ])
     await Promise.all([
       dhcp
         ? ensureDnsmasq({ name: namespace, inode: prepared.inode }, dhcp, this.#files, isBridgeNew)
@@ -164,6 +157,21 @@ export class GuestNetwork implements AsyncDisposable {
     await applySettings(namespace)
     this.#prepared = { inode }
     return this.#prepared
+  }
+
+  /**
+   * Makes the devices as they should be, and answers whether the bridge had to be made. Goes by what was last seen, which
+   * saves looking first, and looks at once what came of it: when the namespace was changed by hand meanwhile, that
+   * goes wrong or leaves something to do, and the second round knows better.
+   */
+  async #changeLinks(prepared: Prepared, plan: Design['linkChanges']): Promise<boolean> {
+    const { namespace } = this.#parts
+    const expected = prepared.links ? plan(prepared.links) : []
+    delete prepared.links
+    const seen = await changeLinks(namespace, expected).catch(() => changeLinks(namespace, []))
+    const missing = plan(seen)
+    prepared.links = missing.length > 0 ? await changeLinks(namespace, missing) : seen
+    return [...expected, ...missing].some((command) => command.startsWith(`link add ${BRIDGE} `))
   }
 
   async #applyFilters(prepared: Prepared, filters: string): Promise<void> {

@@ -14,7 +14,7 @@ import type { MetadataAnswer, MetadataQuestion } from '../host-driver.ts'
 import { COMMAND_ENV } from '../qemu/run.ts'
 import { METADATA_ADDRESS } from './names.ts'
 
-const CHILD = fileURLToPath(new URL('./listener-child.ts', import.meta.url))
+const CHILD = fileURLToPath(new URL('./listener-child.mjs', import.meta.url))
 /** How long the child may take to hand the socket over, in milliseconds; it takes about a hundred. */
 const HAND_OVER_MS = 20_000
 

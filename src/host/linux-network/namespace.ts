@@ -67,14 +67,10 @@ export async function readProcesses(name: string): Promise<number[]> {
   return (await runTool('ip', ['netns', 'pids', name])).split('\n').filter(Boolean).map(Number)
 }
 
-/** Every device of a namespace with its addresses. */
-export async function readLinks(name: string): Promise<ObservedLink[]> {
-  return JSON.parse((await runTool('ip', ['-n', name, '-json', 'addr', 'show'])) || '[]')
-}
-
-/** Runs `ip` commands in order, in one process; stops at the first that fails. */
-export async function changeLinks(name: string, commands: readonly string[]): Promise<void> {
-  if (commands.length > 0) await runTool('ip', ['-n', name, '-batch', '-'], `${commands.join('\n')}\n`)
+/** Runs `ip` commands in order, stopping at the first that fails, and answers every device with its addresses. */
+export async function changeLinks(name: string, commands: readonly string[]): Promise<ObservedLink[]> {
+  const lines = [...commands, 'addr show'].map((command) => `${command}\n`)
+  return JSON.parse((await runTool('ip', ['-n', name, '-json', '-batch', '-'], lines.join(''))) || '[]')
 }
 
 /** Replaces the filters of a namespace in one transaction. */

@@ -1,0 +1,40 @@
+/** Plans for the tables of this directory's tests. */
+import type { NetworkPlan, PortPlan, RulePlan } from '../host-driver.ts'
+
+export const EXAMPLE_NETWORK: NetworkPlan = {
+  networkId: 'net-1',
+  mtu: 1450,
+  subnets: [
+    {
+      subnetId: 'sub-a',
+      cidr: '10.0.0.0/22',
+      ipVersion: 4,
+      gatewayIp: '10.0.0.1',
+      dhcpAddress: '10.0.0.2',
+      dnsNameservers: [],
+      hostRoutes: [],
+    },
+  ],
+}
+
+export const ANY_EGRESS: RulePlan = {
+  direction: 'egress',
+  ethertype: 'IPv4',
+  protocol: null,
+  portRangeMin: null,
+  portRangeMax: null,
+  remoteIpPrefix: null,
+}
+
+/** Port number `n` of the network, at 10.0.0.(10 + n). */
+export const examplePort = (n: number, change: Partial<PortPlan> = {}): PortPlan => ({
+  portId: `port-${n}`,
+  serverId: `server-${n}`,
+  macAddress: `fa:16:3e:00:00:0${n}`,
+  hostName: `web-${n}`,
+  addresses: [{ subnetId: 'sub-a', ipAddress: `10.0.0.${10 + n}` }],
+  network: EXAMPLE_NETWORK,
+  antiSpoofing: true,
+  rules: [ANY_EGRESS],
+  ...change,
+})
