@@ -45,7 +45,7 @@ export interface Action<Input, Step extends string, Subject> {
   read(resourceId: string): Promise<Subject | undefined>
   steps: { [S in Step]: (context: Subject & StepFacts<Input>) => Promise<Outcome<Step>> }
   /** Written in the transaction that enters a step: the task state its users see. */
-  entering?(tx: Tx, resourceId: string, step: Step): Promise<void>
+  entering?(tx: Tx, resourceId: string, step: Step, input: Input): Promise<void>
   /** Once, when a step fails for good or the deadline passes; an answer of `go` cleans up first. */
   failed(context: Subject & StepFacts<Input>, error: Error): Outcome<Step>
   /** When cleaning up fails too, in its own deadline: must leave a state that a user can delete. */

@@ -45,7 +45,7 @@ export async function acceptAction<Input>(
       finishedAt: null,
     })
     .execute()
-  await action.entering?.(tx, resourceId, action.first)
+  await action.entering?.(tx, resourceId, action.first, input)
   return id
 }
 

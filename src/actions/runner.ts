@@ -226,7 +226,7 @@ export class Runner implements AsyncDisposable {
     await db.transaction(async (tx) => {
       await updateLeased(tx, this.#holder, row.id, change)
       await outcome.save?.(tx)
-      if ('go' in outcome) await action.entering?.(tx, row.resourceId, outcome.go)
+      if ('go' in outcome) await action.entering?.(tx, row.resourceId, outcome.go, JSON.parse(row.input))
       // Waiting is not an event: a step that polls for an hour would fill the journal.
       if (!('waitMs' in outcome)) await this.#record(tx, row, step.startedAt, step.failure ?? null)
     })

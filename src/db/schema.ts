@@ -50,6 +50,8 @@ export interface TokensTable {
   /** JSON: the methods it was got by. */
   methods: string
   auditId: string
+  /** Audit id of the first token in the chain, when this one was got with another token. */
+  parentAuditId: string | null
   issuedAt: number
   expiresAt: number
 }
@@ -93,6 +95,8 @@ export interface ImagesTable {
   minDiskGib: number
   minRamMib: number
   isProtected: Flag
+  /** JSON: list of words. */
+  tags: string
   /** JSON: free properties, string to string. */
   properties: string
   createdAt: number
@@ -321,6 +325,11 @@ export interface IdempotentAnswersTable {
   createdAt: number
 }
 
+export interface CountersTable {
+  name: 'servers'
+  value: number
+}
+
 export interface Schema {
   domains: DomainsTable
   projects: ProjectsTable
@@ -340,6 +349,7 @@ export interface Schema {
   portSecurityGroups: PortSecurityGroupsTable
   hosts: HostsTable
   claims: ClaimsTable
+  counters: CountersTable
   servers: ServersTable
   actions: ActionsTable
   actionEvents: ActionEventsTable

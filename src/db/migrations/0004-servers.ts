@@ -1,6 +1,6 @@
 import { type Kysely, sql } from 'kysely'
 
-/** Hosts, what is claimed on them, and servers. */
+/** Hosts, what is claimed on them, servers, and the counter that numbers them. */
 export async function up(db: Kysely<unknown>): Promise<void> {
   await db.schema
     .createTable('hosts')
@@ -23,6 +23,11 @@ export async function up(db: Kysely<unknown>): Promise<void> {
     .addColumn('vcpus', 'integer', (c) => c.notNull())
     .addColumn('ramMib', 'integer', (c) => c.notNull())
     .addColumn('diskGib', 'integer', (c) => c.notNull())
+    .execute()
+  await db.schema
+    .createTable('counters')
+    .addColumn('name', 'text', (c) => c.primaryKey())
+    .addColumn('value', 'integer', (c) => c.notNull())
     .execute()
   await db.schema
     .createTable('servers')

@@ -1,0 +1,88 @@
+import { mkdirSync } from 'node:fs'
+import { join } from 'node:path'
+import type { Logger } from 'pino'
+import { Runner } from './actions/runner.ts'
+import type { Config } from './config.ts'
+import { type Database, openDatabase } from './db/database.ts'
+import type { HostDriver } from './host/host-driver.ts'
+import { openHost } from './host/open-host.ts'
+import { registerHost } from './hosts/host-store.ts'
+import { addGauges } from './http/gauges.ts'
+import { Metrics } from './http/metrics.ts'
+import { LoginGate } from './identity/login-gate.ts'
+import { TokenStore } from './identity/token-store.ts'
+import { type Clock, systemClock } from './lib/clock.ts'
+import { lockDataDirectory } from './lib/data-directory.ts'
+import { SecretBox } from './lib/secret-box.ts'
+import { answerMetadata } from './metadata/answer-metadata.ts'
+import { type ServerActions, serverActions } from './servers/server-actions.ts'
+import { resumeServers, sweepServers } from './servers/sync-servers.ts'
+
+/** All that has a lifetime, built and disposed here and only here. */
+export interface Cloud extends AsyncDisposable {
+  readonly config: Config
+  readonly log: Logger
+  readonly clock: Clock
+  readonly db: Database
+  readonly box: SecretBox
+  readonly tokens: TokenStore
+  readonly logins: LoginGate
+  readonly metrics: Metrics
+  /** The hosts this process reaches, by name. */
+  readonly hosts: ReadonlyMap<string, HostDriver>
+  /** The durable actions, for those who accept them. */
+  readonly actions: ServerActions
+  readonly runner: Runner
+}
+
+export interface CloudParts {
+  log: Logger
+  clock?: Clock
+  /** Instead of the host that the configuration asks for. */
+  host?: HostDriver
+}
+
+/**
+ * Opens everything: data directory, database, host, and the runner, which at once goes on with what an earlier process
+ * left open. On failure whatever was opened is closed again.
+ * @throws DataDirectoryError, NewerDatabaseError, HostError: each with a message that says what to do.
+ */
+export async function openCloud(config: Config, parts: CloudParts): Promise<Cloud> {
+  await using stack = new AsyncDisposableStack()
+  const { log, clock = systemClock } = parts
+  mkdirSync(config.data, { recursive: true, mode: 0o711 })
+  stack.use(lockDataDirectory(config.data))
+  const db = stack.use(await openDatabase(config.database || join(config.data, 'novella.db')))
+  const box = SecretBox.fromFile(join(config.data, 'secret.key'))
+  const metrics = new Metrics()
+  const base = { config, log, clock, db, box, metrics, tokens: new TokenStore(), logins: new LoginGate() }
+
+  const host = stack.use(
+    parts.host ??
+      (await openHost({ config, clock, log, answerMetadata: (question) => answerMetadata(db, box, question) })),
+  )
+  await host.start()
+  const hosts = new Map([[host.hostName, host]])
+  const { bootId } = await host.readFacts()
+  const earlierBootId = await registerHost(db, host, config.availabilityZone, clock.now())
+
+  const actions = serverActions({ ...base, hosts })
+  const runner = stack.use(
+    new Runner({
+      db,
+      clock,
+      log,
+      actions: Object.values(actions),
+      onStep: (action, step, result, durationMs) => metrics.steps.observe({ action, step, result }, durationMs / 1000),
+    }),
+  )
+  const cloud: Omit<Cloud, typeof Symbol.asyncDispose> = { ...base, hosts, actions, runner }
+  addGauges(cloud)
+  if (config.resumeGuests && earlierBootId !== undefined && earlierBootId !== bootId) {
+    await resumeServers(cloud, host.hostName)
+  }
+  stack.use(sweepServers(cloud))
+  await runner.start()
+  const opened = stack.move()
+  return { ...cloud, [Symbol.asyncDispose]: () => opened.disposeAsync() }
+}

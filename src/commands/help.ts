@@ -1,0 +1,24 @@
+import { flagOf, SETTINGS } from '../config.ts'
+
+/** What `novella help` prints. */
+export function help(): string {
+  const few = ['data', 'listen', 'driver', 'firstServer'] as const
+  const settings = few.map((name) => {
+    const flag = name === 'firstServer' ? '--no-first-server' : `${flagOf(name)} ${name.toUpperCase()}`
+    const text = name === 'firstServer' ? 'do not boot a server on the first start' : SETTINGS[name].help
+    return `  ${flag.padEnd(24)}${text}`
+  })
+  return `Novella: a whole compute cloud in one process.
+
+  novella up       start it here, in the foreground; Ctrl-C stops it, servers go on running
+  novella down     stop it from elsewhere; with --guests, power the servers off too
+  novella test     install what is missing and run every check
+  novella config   all settings, the value in force, and where it came from
+  novella version
+  novella help
+
+Settings most often wanted:
+${settings.join('\n')}
+
+Each setting is a flag, a variable NOVELLA_…, or a line of novella.toml in the data directory.`
+}

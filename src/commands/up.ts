@@ -1,0 +1,87 @@
+import { mkdirSync } from 'node:fs'
+import type { AddressInfo } from 'node:net'
+import { join } from 'node:path'
+import { openCloud } from '../cloud.ts'
+import { type Config, ConfigError, readListen } from '../config.ts'
+import { bootFirstServer } from '../first-server.ts'
+import { buildApp } from '../http/app.ts'
+import { DataDirectoryError } from '../lib/data-directory.ts'
+import { openLog } from '../lib/log.ts'
+import { seed } from '../seed.ts'
+import { newProgress } from './progress.ts'
+
+/** Starts the cloud in the foreground; resolves when a signal ended it. Guests go on running. */
+export async function up(config: Config): Promise<void> {
+  const { host, port } = readListen(config.listen)
+  const ended = new AbortController()
+  for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => ended.abort())
+
+  const progress = newProgress()
+  const log = openLog(logFile(config), config.logLevel)
+  await using cloud = await openCloud(config, { log })
+  const app = await buildApp(cloud)
+  try {
+    // Port 0 means any; its number is only known once it listens, and openrc needs it.
+    const baseUrl = () => config.publicUrl || `http://${urlHost(host)}:${(app.server.address() as AddressInfo).port}`
+    let isFirstStart: boolean
+    if (port === 0) {
+      await listen(app, host, port)
+      isFirstStart = await seed(cloud, baseUrl(), progress.step)
+    } else {
+      isFirstStart = await seed(cloud, config.publicUrl || `http://${urlHost(host)}:${port}`, progress.step)
+      await listen(app, host, port)
+    }
+    progress.done()
+    console.log(`ready ${baseUrl()}`)
+    log.info({ url: baseUrl(), data: config.data, driver: config.driver }, 'ready')
+    if (isFirstStart) greet(config, baseUrl())
+    if (isFirstStart && config.firstServer && config.driver === 'qemu') {
+      progress.step("Booting the server 'first'")
+      const outcome = await bootFirstServer(cloud, baseUrl(), ended.signal)
+      progress.done()
+      console.log(outcome)
+    }
+    if (!ended.signal.aborted) await new Promise((resolve) => ended.signal.addEventListener('abort', resolve))
+    log.info('stopping')
+  } finally {
+    progress.done()
+    await app.close()
+  }
+}
+
+function logFile(config: Config): string {
+  if (config.log !== '') return config.log
+  try {
+    mkdirSync(config.data, { recursive: true, mode: 0o711 })
+  } catch (error) {
+    throw new DataDirectoryError(
+      `The data directory ${config.data} cannot be made: ${(error as Error).message}. Choose another with --data.`,
+      { cause: error },
+    )
+  }
+  return join(config.data, 'novella.log')
+}
+
+async function listen(app: Awaited<ReturnType<typeof buildApp>>, host: string, port: number): Promise<void> {
+  try {
+    await app.listen({ host, port })
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException
+    if (code === 'EADDRINUSE') {
+      throw new ConfigError(`Port ${port} on ${host} is taken. Free it, or choose another with --listen ${host}:PORT.`)
+    }
+    if (code === 'EADDRNOTAVAIL' || code === 'EACCES') {
+      throw new ConfigError(`Novella cannot listen on ${host}:${port} (${code}). Choose another with --listen.`)
+    }
+    throw error
+  }
+}
+
+const urlHost = (host: string): string => (host.includes(':') ? `[${host}]` : host)
+
+function greet(config: Config, baseUrl: string): void {
+  console.log(`
+In a browser:   ${baseUrl}   (user demo, password in ${join(config.data, 'openrc-demo')})
+In a terminal:  . ${join(config.data, 'openrc-demo')}   (and openrc for the administrator)
+`)
+}

@@ -1,0 +1,107 @@
+import { randomUUID } from 'node:crypto'
+import type { IncomingMessage, ServerResponse } from 'node:http'
+import type { FastifyInstance, FastifyTypeProvider, RawServerDefault } from 'fastify'
+import fastify from 'fastify'
+import type { Logger } from 'pino'
+import type { Static, TSchema } from 'typebox'
+import type { Cloud } from '../cloud.ts'
+import { consoleRoutes } from '../consoles/console-routes.ts'
+import { flavorRoutes } from '../flavors/flavor-routes.ts'
+import { identityRoutes } from '../identity/identity-routes.ts'
+import type { TokenFacts } from '../identity/token-store.ts'
+import { imageRoutes } from '../images/image-routes.ts'
+import { keypairRoutes } from '../keypairs/keypair-routes.ts'
+import { serverRoutes } from '../servers/server-routes.ts'
+import { webRoutes } from '../web/web-routes.ts'
+import { baseUrl } from './base-url.ts'
+import { acceptBodies } from './bodies.ts'
+import { answerFaults } from './faults.ts'
+import { Links } from './links.ts'
+import { describeApi } from './openapi.ts'
+import { operationRoutes } from './operation-routes.ts'
+import type { Caller, Operation } from './policy.ts'
+import { authenticate, authorize } from './token-auth.ts'
+
+/** Bodies beyond this are refused with 413. User data alone may have 64 KiB. */
+const BODY_BYTES = 1_048_576
+
+/** What a route's schema says is what its handler gets. */
+interface TypeBoxProvider extends FastifyTypeProvider {
+  validator: this['schema'] extends TSchema ? Static<this['schema']> : unknown
+  serializer: this['schema'] extends TSchema ? Static<this['schema']> : unknown
+}
+
+export type App = FastifyInstance<RawServerDefault, IncomingMessage, ServerResponse, Logger, TypeBoxProvider>
+
+declare module 'fastify' {
+  interface FastifyRequest {
+    /** What the caller's token stands for. Not there on public routes. */
+    token: TokenFacts
+    /** Who calls, in the project of the token. Not there on public routes. */
+    caller: Caller
+    links: Links
+  }
+  interface FastifyContextConfig {
+    /** What the route does, for the policy table. Every route has this or `isPublic`. */
+    operation?: Operation
+    /** Needs no token. */
+    isPublic?: true
+  }
+}
+
+/** Registers every slice on one app; never listens. */
+export async function buildApp(cloud: Cloud): Promise<App> {
+  const app = fastify({
+    loggerInstance: cloud.log,
+    disableRequestLogging: true,
+    bodyLimit: BODY_BYTES,
+    genReqId: () => `req-${randomUUID()}`,
+    routerOptions: { ignoreTrailingSlash: true, maxParamLength: 300 },
+    // Queries and bodies are taken as they are; a schema that allows a digit string says so.
+    ajv: { customOptions: { coerceTypes: false, removeAdditional: false, useDefaults: false, allErrors: false } },
+    trustProxy: true,
+  }).withTypeProvider<TypeBoxProvider>() as unknown as App
+
+  app.addHook('onRoute', ({ config, url, method }) => {
+    if (config?.operation === undefined && config?.isPublic !== true) {
+      throw new Error(`${method} ${url} names neither an operation nor isPublic.`)
+    }
+  })
+  acceptBodies(app)
+  answerFaults(app, cloud)
+  await describeApi(app)
+
+  app.decorateRequest('token')
+  app.decorateRequest('caller')
+  app.decorateRequest('links')
+  app.addHook('onRequest', async (request, reply) => {
+    reply.headers({ 'x-compute-request-id': request.id, 'x-openstack-request-id': request.id })
+    const { operation } = request.routeOptions.config
+    if (operation === undefined) return
+    request.token = await authenticate(cloud, request)
+    request.caller = authorize(request, request.token, operation)
+    request.links = new Links(baseUrl(cloud, request), request.caller.projectId)
+  })
+  app.addHook('onResponse', async (request, reply) => {
+    const route = request.routeOptions.url ?? 'none'
+    const { statusCode: status, elapsedTime: ms } = reply
+    cloud.metrics.requests.observe({ method: request.method, route, status }, ms / 1000)
+    // The path without its query: a console token travels there.
+    const path = request.url.split('?', 1)[0]
+    request.log.info({ method: request.method, path, status, ms: Math.round(ms * 10) / 10 }, 'answered')
+  })
+
+  for (const routes of [
+    operationRoutes,
+    identityRoutes,
+    flavorRoutes,
+    keypairRoutes,
+    imageRoutes,
+    serverRoutes,
+    consoleRoutes,
+    webRoutes,
+  ]) {
+    await app.register(async (scope) => routes(scope as unknown as App, cloud))
+  }
+  return app
+}

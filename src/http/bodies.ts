@@ -1,0 +1,31 @@
+import { ApiError } from './api-error.ts'
+import type { App } from './app.ts'
+
+const JSON_TYPE = /^application\/(json|vnd\.openstack\.[a-z]+\+json)\s*(;|$)/i
+
+/**
+ * Takes JSON bodies as Nova does: also under its vendor types, as plain text, and without any type. An empty body is
+ * no body, whatever type it claims, since clients label their DELETEs too.
+ */
+export function acceptBodies(app: App): void {
+  app.removeAllContentTypeParsers()
+  app.addContentTypeParser('*', { parseAs: 'string' }, (request, body, done) => {
+    const type = request.headers['content-type'] ?? ''
+    if (body === '') return done(null, undefined)
+    if (type !== '' && !JSON_TYPE.test(type) && !/^text\/plain\s*(;|$)/i.test(type)) {
+      return done(new ApiError('badMediaType', `Send the body as Content-Type: application/json, not ${type}.`))
+    }
+    try {
+      done(null, JSON.parse(String(body), refuseProto))
+    } catch (error) {
+      const isProto = error instanceof ApiError
+      done(isProto ? error : new ApiError('badRequest', 'The body is not valid JSON.', { cause: error }))
+    }
+  })
+}
+
+/** A member of this name would change what objects inherit, further down. */
+function refuseProto(key: string, value: unknown): unknown {
+  if (key === '__proto__') throw new ApiError('badRequest', "The body has a member named '__proto__'.")
+  return value
+}

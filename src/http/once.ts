@@ -1,0 +1,82 @@
+import { createHash } from 'node:crypto'
+import type { FastifyReply, FastifyRequest } from 'fastify'
+import type { Cloud } from '../cloud.ts'
+import type { Tx } from '../db/database.ts'
+import { ApiError } from './api-error.ts'
+
+const KEY = /^[\x21-\x7e]{1,255}$/
+/** How long a first answer can be had again, in milliseconds. */
+const KEPT_MS = 24 * 3_600_000
+
+/**
+ * Makes something once: runs `make` in a transaction and sends what it returns. With an `Idempotency-Key` header the
+ * answer is kept in the same transaction, and a repeated request gets it again instead of a second thing.
+ * @throws ApiError badRequest for a malformed key; conflictingRequest for a key that came with another request.
+ */
+export async function sendOnce<Body>(
+  cloud: Cloud,
+  request: FastifyRequest,
+  reply: FastifyReply,
+  status: number,
+  make: (tx: Tx) => Promise<Body>,
+): Promise<FastifyReply> {
+  const { db, box, clock } = cloud
+  const key = request.headers['idempotency-key']
+  if (key === undefined) return reply.code(status).send(await db.transaction(make))
+  if (typeof key !== 'string' || !KEY.test(key)) {
+    throw new ApiError('badRequest', 'Idempotency-Key must be 1 to 255 printable ASCII characters without spaces.')
+  }
+  const { userId, projectId } = request.caller
+  const requestHash = createHash('sha256')
+    .update(`${request.method} ${request.url}\n${JSON.stringify(request.body ?? null)}`)
+    .digest('hex')
+  const find = () =>
+    db.read
+      .selectFrom('idempotentAnswers')
+      .selectAll()
+      .where('userId', '=', userId)
+      .where('projectId', '=', projectId)
+      .where('key', '=', key)
+      .executeTakeFirst()
+
+  const again = (answer: NonNullable<Awaited<ReturnType<typeof find>>>) => {
+    if (answer.requestHash !== requestHash) {
+      throw new ApiError('conflictingRequest', 'This Idempotency-Key was used for another request.')
+    }
+    return reply
+      .code(answer.status)
+      .header('idempotency-replayed', 'true')
+      .send(JSON.parse(box.open(answer.sealedBody)))
+  }
+
+  const earlier = await find()
+  if (earlier) return again(earlier)
+  try {
+    const body = await db.transaction(async (tx) => {
+      const now = clock.now()
+      await tx
+        .deleteFrom('idempotentAnswers')
+        .where('createdAt', '<', now - KEPT_MS)
+        .execute()
+      // The empty answer takes the key first: of two requests at once, the second waits here and then fails.
+      await tx
+        .insertInto('idempotentAnswers')
+        .values({ userId, projectId, key, requestHash, status, sealedBody: '', createdAt: now })
+        .execute()
+      const made = await make(tx)
+      await tx
+        .updateTable('idempotentAnswers')
+        .set({ sealedBody: box.seal(JSON.stringify(made)) })
+        .where('userId', '=', userId)
+        .where('projectId', '=', projectId)
+        .where('key', '=', key)
+        .execute()
+      return made
+    })
+    return reply.code(status).send(body)
+  } catch (error) {
+    const winner = db.isDuplicate(error) ? await find() : undefined
+    if (!winner) throw error
+    return again(winner)
+  }
+}

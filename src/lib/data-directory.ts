@@ -1,0 +1,71 @@
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { DatabaseSync } from 'node:sqlite'
+
+/** The data directory cannot be used; the message says why and what to do. */
+export class DataDirectoryError extends Error {
+  override readonly name = 'DataDirectoryError'
+}
+
+/**
+ * Makes the directory and holds it for this process alone. The lock is the kernel's, on an open file, so it ends with
+ * the process however that ends; the file beside it only says who to ask.
+ * @throws DataDirectoryError when another process has it, or it cannot be written.
+ */
+export function lockDataDirectory(directory: string): Disposable {
+  const ownerFile = join(directory, 'novella.pid')
+  try {
+    mkdirSync(directory, { recursive: true, mode: 0o711 })
+  } catch (error) {
+    throw new DataDirectoryError(`The data directory ${directory} cannot be made: ${(error as Error).message}.`, {
+      cause: error,
+    })
+  }
+  const lock = openLock(directory)
+  try {
+    lock.exec('begin exclusive')
+  } catch (error) {
+    lock.close()
+    if ((error as { errcode?: number }).errcode !== SQLITE_BUSY) throw unusable(directory, error)
+    const owner = readOwner(ownerFile)
+    throw new DataDirectoryError(
+      `Another Novella${owner ? ` (process ${owner})` : ''} works on ${directory}. ` +
+        `Stop it with 'novella down --data ${directory}', or choose another directory with --data.`,
+      { cause: error },
+    )
+  }
+  writeFileSync(ownerFile, `${process.pid}\n`)
+  return {
+    [Symbol.dispose]() {
+      writeFileSync(ownerFile, '')
+      lock.close()
+    },
+  }
+}
+
+const SQLITE_BUSY = 5
+
+function openLock(directory: string): DatabaseSync {
+  try {
+    return new DatabaseSync(join(directory, 'novella.lock'), { timeout: 0 })
+  } catch (error) {
+    throw unusable(directory, error)
+  }
+}
+
+const unusable = (directory: string, error: unknown) =>
+  new DataDirectoryError(
+    `The data directory ${directory} cannot be written: ${(error as Error).message}. ` +
+      'Choose another with --data, or run as a user who may write there.',
+    { cause: error },
+  )
+
+/** The process that works on a data directory, as far as the note beside the lock says; undefined when there is none. */
+export function readOwner(ownerFile: string): number | undefined {
+  try {
+    const pid = Number(readFileSync(ownerFile, 'utf8'))
+    return pid > 0 ? pid : undefined
+  } catch {
+    return undefined
+  }
+}

@@ -1,0 +1,31 @@
+import { closeSync, openSync } from 'node:fs'
+import { type DestinationStream, type Logger, pino } from 'pino'
+
+/** Members that must never reach a log, wherever they turn up. */
+const SECRETS = [
+  'adminPass',
+  'admin_pass',
+  'password',
+  'private_key',
+  'token',
+  'x-auth-token',
+  'x-subject-token',
+  'authorization',
+  'cookie',
+  'user_data',
+]
+
+/**
+ * The log: one JSON object a line, with request ids, secrets replaced.
+ * @param destination a file, or `-` for standard error.
+ */
+export function openLog(destination: string, level: string): Logger {
+  if (destination !== '-') closeSync(openSync(destination, 'a', 0o600))
+  return newLog(pino.destination({ dest: destination === '-' ? 2 : destination, sync: true }), level)
+}
+
+/** A log that writes to a stream: what tests read back. */
+export function newLog(stream: DestinationStream, level = 'info'): Logger {
+  const paths = SECRETS.flatMap((name) => [`["${name}"]`, `*["${name}"]`, `*.*["${name}"]`])
+  return pino({ level, redact: { paths, censor: '[redacted]' } }, stream)
+}

@@ -1,0 +1,58 @@
+import type { Reader } from '../db/database.ts'
+import type { Row } from '../db/schema.ts'
+import type { NetworkPlan } from '../host/host-driver.ts'
+
+/** A network the project may put servers on: its own, or a shared one. Undefined for any other. */
+export async function findUsableNetwork(
+  read: Reader,
+  projectId: string,
+  id: string,
+): Promise<Row<'networks'> | undefined> {
+  return usable(read, projectId).where('id', '=', id).executeTakeFirst()
+}
+
+/** All networks the project may put servers on, oldest first. */
+export async function listUsableNetworks(read: Reader, projectId: string): Promise<Row<'networks'>[]> {
+  return usable(read, projectId).orderBy('createdAt').orderBy('id').execute()
+}
+
+function usable(read: Reader, projectId: string) {
+  return read
+    .selectFrom('networks')
+    .selectAll()
+    .where('isExternal', '=', 0)
+    .where((where) => where.or([where('projectId', '=', projectId), where('isShared', '=', 1)]))
+}
+
+/** Subnets of a network, oldest first. */
+export async function listSubnets(read: Reader, networkId: string): Promise<Row<'subnets'>[]> {
+  return read.selectFrom('subnets').selectAll().where('networkId', '=', networkId).orderBy('createdAt').execute()
+}
+
+/** What a host must know of a network. */
+export async function readNetworkPlan(read: Reader, networkId: string): Promise<NetworkPlan> {
+  const network = await read.selectFrom('networks').select('mtu').where('id', '=', networkId).executeTakeFirstOrThrow()
+  const services = await read
+    .selectFrom('portAddresses')
+    .innerJoin('ports', 'ports.id', 'portAddresses.portId')
+    .select(['portAddresses.subnetId', 'portAddresses.ipAddress'])
+    .where('ports.networkId', '=', networkId)
+    .where('ports.deviceOwner', '=', 'network:dhcp')
+    .execute()
+  const subnets = await listSubnets(read, networkId)
+  return {
+    networkId,
+    mtu: network.mtu,
+    subnets: subnets.map((subnet) => ({
+      subnetId: subnet.id,
+      cidr: subnet.cidr,
+      ipVersion: subnet.ipVersion,
+      gatewayIp: subnet.gatewayIp,
+      dhcpAddress: subnet.hasDhcp
+        ? (services.find((service) => service.subnetId === subnet.id)?.ipAddress ?? null)
+        : null,
+      dnsNameservers: JSON.parse(subnet.dnsNameservers),
+      hostRoutes: JSON.parse(subnet.hostRoutes),
+    })),
+  }
+}

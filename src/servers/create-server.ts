@@ -1,0 +1,247 @@
+import type { Static } from 'typebox'
+import { acceptAction } from '../actions/journal.ts'
+import type { Cloud } from '../cloud.ts'
+import type { Tx } from '../db/database.ts'
+import type { Row } from '../db/schema.ts'
+import { findFlavor } from '../flavors/flavor-store.ts'
+import { listHosts } from '../hosts/host-store.ts'
+import { ApiError } from '../http/api-error.ts'
+import type { Caller } from '../http/policy.ts'
+import { findImage } from '../images/image-store.ts'
+import { findKeypair } from '../keypairs/keypair-store.ts'
+import { newId, newPassword } from '../lib/ids.ts'
+import { bindPort, insertPort } from '../ports/port-store.ts'
+import { DEFAULT_GROUP, ensureDefaultGroup, listGroupsNamed } from '../security-groups/security-group-store.ts'
+import type { CreateServerRequest } from './server-schema.ts'
+import { readUsage, takeNumbers } from './server-store.ts'
+import { readWishedNetworks, type WishedCard } from './wished-networks.ts'
+
+export type Wish = Static<typeof CreateServerRequest>['server']
+
+export interface Created {
+  /** The first of the servers made. */
+  id: string
+  reservationId: string
+  adminPass: string
+  diskConfig: 'AUTO' | 'MANUAL'
+  securityGroups: { name: string }[]
+}
+
+/**
+ * Accepts servers: turns every name into an id, checks the quota, and writes servers, ports and actions in the
+ * caller's transaction. The servers build afterwards.
+ * @throws ApiError badRequest for what the wish names wrongly; forbidden for quota; conflictingRequest for a port in
+ * use, or several networks and none named.
+ */
+export async function acceptCreateServer(cloud: Cloud, tx: Tx, caller: Caller, wish: Wish): Promise<Created> {
+  const now = cloud.clock.now()
+  const count = readCounts(wish)
+  refuseVolumes(wish)
+  const flavor = await readFlavor(tx, wish.flavorRef)
+  const image = await readImage(tx, caller, wish.imageRef, flavor)
+  const keypair = await readKeypair(tx, caller, wish.key_name ?? null)
+  const availabilityZone = await readZone(tx, wish.availability_zone ?? '')
+  const metadata = wish.metadata ?? {}
+  checkUserData(wish.user_data ?? null)
+  const groupIds = await readSecurityGroups(tx, caller, wish.security_groups ?? [], now)
+  const cards = await readWishedNetworks(tx, caller, wish.networks ?? [], count)
+  await checkQuota(cloud, tx, caller, count, flavor, metadata)
+
+  const adminPass = wish.adminPass ?? newPassword()
+  const reservationId = `r-${newId().replaceAll('-', '').slice(0, 8)}`
+  const firstNumber = await takeNumbers(tx, count)
+  const name = wish.name.trim()
+  const ids: string[] = []
+  for (let index = 0; index < count; index++) {
+    const id = newId()
+    ids.push(id)
+    await tx
+      .insertInto('servers')
+      .values({
+        id,
+        number: firstNumber + index,
+        projectId: caller.projectId,
+        userId: caller.userId,
+        reservationId,
+        name: count === 1 ? name : `${name}-${index + 1}`,
+        hostName: null,
+        availabilityZone: availabilityZone || cloud.config.availabilityZone,
+        flavorId: flavor.id,
+        flavorName: flavor.name,
+        vcpus: flavor.vcpus,
+        ramMib: flavor.ramMib,
+        diskGib: flavor.diskGib,
+        imageId: image.id,
+        imageName: image.name,
+        keyName: keypair?.name ?? null,
+        publicKey: keypair?.publicKey ?? null,
+        sealedAdminPass: cloud.box.seal(adminPass),
+        metadata: JSON.stringify(metadata),
+        userData: wish.user_data ?? null,
+        configDrive: '',
+        diskConfig: wish['OS-DCF:diskConfig'] ?? 'MANUAL',
+        accessIpv4: wish.accessIPv4 ?? '',
+        accessIpv6: wish.accessIPv6 ?? '',
+        launchIndex: index,
+        vmState: 'building',
+        taskState: 'scheduling',
+        powerState: 0,
+        progress: 0,
+        isLocked: 0,
+        faultCode: null,
+        faultMessage: null,
+        faultDetails: null,
+        faultAt: null,
+        createdAt: now,
+        updatedAt: now,
+        launchedAt: null,
+        terminatedAt: null,
+        deletedAt: null,
+      })
+      .execute()
+    await giveCards(tx, caller, id, cards, groupIds, now)
+    await acceptAction(tx, cloud.actions.create, id, { availabilityZone }, caller, now)
+  }
+  tx.onCommit(() => cloud.runner.nudge())
+  return {
+    id: ids[0] ?? '',
+    reservationId,
+    adminPass,
+    diskConfig: wish['OS-DCF:diskConfig'] ?? 'MANUAL',
+    securityGroups: wish.security_groups ?? [{ name: DEFAULT_GROUP }],
+  }
+}
+
+/** How many servers: `max_count`, which is `min_count` unless given. */
+function readCounts(wish: Wish): number {
+  const min = Number(wish.min_count ?? 1)
+  const max = Number(wish.max_count ?? min)
+  if (min > max) throw new ApiError('badRequest', `min_count (${min}) must be <= max_count (${max}).`)
+  return max
+}
+
+function refuseVolumes(wish: Wish): void {
+  for (const key of ['block_device_mapping', 'block_device_mapping_v2'] as const) {
+    const value = wish[key]
+    if (value !== undefined && value !== null && !(Array.isArray(value) && value.length === 0)) {
+      throw new ApiError('badRequest', `'${key}' is not supported: this cloud has no volumes yet. Use imageRef alone.`)
+    }
+  }
+}
+
+/** A reference is an id, or a URL whose last part is the id. */
+const idOf = (reference: string | number): string => String(reference).replace(/\/+$/, '').split('/').at(-1) ?? ''
+
+async function readFlavor(tx: Tx, reference: string | number): Promise<Row<'flavors'>> {
+  const flavor = await findFlavor(tx, idOf(reference))
+  if (!flavor || flavor.isDisabled) throw new ApiError('badRequest', `Flavor ${idOf(reference)} could not be found.`)
+  return flavor
+}
+
+async function readImage(tx: Tx, caller: Caller, reference: string, flavor: Row<'flavors'>): Promise<Row<'images'>> {
+  const image = await findImage(tx, caller, idOf(reference))
+  if (!image) throw new ApiError('badRequest', `Image ${idOf(reference)} could not be found.`)
+  if (image.status !== 'active') throw new ApiError('badRequest', `Image ${image.id} is not active.`)
+  const neededGib = Math.max(image.minDiskGib, Math.ceil(image.virtualSizeBytes / 2 ** 30))
+  if (flavor.ramMib < image.minRamMib) {
+    throw new ApiError(
+      'badRequest',
+      `Flavor ${flavor.name} has too little memory for the image: ${image.minRamMib} MiB are needed.`,
+    )
+  }
+  if (flavor.diskGib < neededGib) {
+    throw new ApiError(
+      'badRequest',
+      `Flavor ${flavor.name} has too small a disk for the image: ${neededGib} GiB are needed.`,
+    )
+  }
+  return image
+}
+
+async function readKeypair(tx: Tx, caller: Caller, name: string | null): Promise<Row<'keypairs'> | undefined> {
+  if (name === null) return undefined
+  const keypair = await findKeypair(tx, caller.userId, name)
+  if (!keypair) throw new ApiError('badRequest', `Keypair ${name} could not be found for user ${caller.userId}.`)
+  return keypair
+}
+
+async function readZone(tx: Tx, zone: string): Promise<string> {
+  if (zone === '') return ''
+  const hosts = await listHosts(tx)
+  if (hosts.some((host) => host.availabilityZone === zone)) return zone
+  throw new ApiError('badRequest', `Availability zone '${zone}' does not exist.`)
+}
+
+function checkUserData(userData: string | null): void {
+  if (userData === null) return
+  const bare = userData.replace(/[\r\n]/g, '')
+  if (!/^(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$/.test(bare)) {
+    throw new ApiError('badRequest', 'user_data must be base64.')
+  }
+}
+
+async function readSecurityGroups(tx: Tx, caller: Caller, wished: { name: string }[], now: number): Promise<string[]> {
+  const byDefault = await ensureDefaultGroup(tx, caller.projectId, now)
+  const ids = new Set<string>()
+  for (const { name } of wished) {
+    const groups = name === DEFAULT_GROUP ? [byDefault] : await listGroupsNamed(tx, caller.projectId, name)
+    const [group, another] = groups
+    if (!group)
+      throw new ApiError('badRequest', `Security group ${name} could not be found in project ${caller.projectId}.`)
+    if (another) throw new ApiError('conflictingRequest', `Several security groups are named ${name}; use an id.`)
+    ids.add(group.id)
+  }
+  return ids.size > 0 ? [...ids] : [byDefault.id]
+}
+
+async function checkQuota(
+  cloud: Cloud,
+  tx: Tx,
+  caller: Caller,
+  count: number,
+  flavor: Row<'flavors'>,
+  metadata: Record<string, string>,
+): Promise<void> {
+  const { quotaServers, quotaVcpus, quotaRamMib, quotaMetadata } = cloud.config
+  const over = (what: string, requested: number, used: number, limit: number) => {
+    if (limit < 0 || used + requested <= limit) return
+    throw new ApiError(
+      'forbidden',
+      `Quota exceeded for ${what}: requested ${requested}, already used ${used} of ${limit}.`,
+    )
+  }
+  over('metadata_items', Object.keys(metadata).length, 0, quotaMetadata)
+  if (quotaServers < 0 && quotaVcpus < 0 && quotaRamMib < 0) return
+  const used = await readUsage(tx, caller.projectId)
+  over('instances', count, used.servers, quotaServers)
+  over('cores', count * flavor.vcpus, used.vcpus, quotaVcpus)
+  over('ram', count * flavor.ramMib, used.ramMib, quotaRamMib)
+}
+
+/** Makes a port for each card, or takes the one that the caller made. */
+async function giveCards(
+  tx: Tx,
+  caller: Caller,
+  serverId: string,
+  cards: WishedCard[],
+  securityGroupIds: string[],
+  now: number,
+): Promise<void> {
+  for (const [position, card] of cards.entries()) {
+    if ('portId' in card) {
+      if (await bindPort(tx, card.portId, serverId, 'compute:nova', position)) continue
+      throw new ApiError('conflictingRequest', `Port ${card.portId} is still in use.`)
+    }
+    await insertPort(tx, {
+      projectId: caller.projectId,
+      networkId: card.networkId,
+      deviceId: serverId,
+      deviceOwner: 'compute:nova',
+      position,
+      ...(card.ipAddress === undefined ? {} : { address: { ipAddress: card.ipAddress } }),
+      securityGroupIds,
+      isOwnedByServer: true,
+      now,
+    })
+  }
+}

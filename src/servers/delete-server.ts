@@ -1,0 +1,76 @@
+import type { Action } from '../actions/action.ts'
+import { acceptAction, findOpenAction, supersedeAction } from '../actions/journal.ts'
+import type { Cloud } from '../cloud.ts'
+import { releaseRoom } from '../hosts/host-store.ts'
+import type { Caller } from '../http/policy.ts'
+import { releasePorts } from '../ports/port-store.ts'
+import { type ActionParts, endInError, type ServerSubject, serverAction } from './server-action.ts'
+import { assertUnlocked } from './server-state.ts'
+import { getServer, updateServer } from './server-store.ts'
+
+type Step = 'powerOff' | 'unplugPorts' | 'removeDisks' | 'release'
+
+const DEADLINE_MS = 10 * 60_000
+
+/**
+ * Deletes a server, whatever was half done with it.
+ *
+ *   powerOff → unplugPorts → removeDisks → release      gone
+ */
+export function deleteServer(parts: ActionParts): Action<null, Step, ServerSubject> {
+  const { clock } = parts
+  return serverAction<null, Step>(parts, {
+    name: 'delete',
+    first: 'powerOff',
+    deadlineMs: DEADLINE_MS,
+    taskStates: { powerOff: 'deleting', unplugPorts: 'deleting', removeDisks: 'deleting', release: 'deleting' },
+    steps: {
+      async powerOff(subject) {
+        // No host was picked yet, or the failed build cleaned up: nothing is anywhere but in the database.
+        if (subject.server.hostName === null) return { go: 'release' }
+        await subject.host.ensureOff(subject.server.id)
+        return { go: 'unplugPorts' }
+      },
+      async unplugPorts({ ports, host }) {
+        for (const port of ports) await host.removePort(port.id)
+        return { go: 'removeDisks' }
+      },
+      async removeDisks({ server, host }) {
+        await host.removeDisks(server.id)
+        return { go: 'release' }
+      },
+      async release({ server }) {
+        const now = clock.now()
+        return {
+          done: true,
+          async save(tx) {
+            await releasePorts(tx, server.id)
+            await releaseRoom(tx, server.id)
+            await tx.deleteFrom('consoleTokens').where('serverId', '=', server.id).execute()
+            const gone = { vmState: 'deleted', taskState: null, powerState: 0, sealedAdminPass: null } as const
+            await updateServer(tx, server.id, { ...gone, deletedAt: now, terminatedAt: now }, now)
+          },
+        }
+      },
+    },
+    failed: endInError(parts),
+  })
+}
+
+/**
+ * Accepts a delete in any state; asking again is nothing new. Whatever else was going on with the server ends.
+ * @throws ApiError itemNotFound; conflictingRequest when it is locked.
+ */
+export async function acceptDeleteServer(cloud: Cloud, caller: Caller, serverId: string): Promise<void> {
+  const action = cloud.actions.delete
+  await cloud.db.transaction(async (tx) => {
+    const server = await getServer(tx, caller, serverId)
+    assertUnlocked(server, caller.isAdmin)
+    const open = await findOpenAction(tx, serverId)
+    if (open?.name === action.name) return
+    const now = cloud.clock.now()
+    await supersedeAction(tx, serverId, now)
+    await acceptAction(tx, action, serverId, null, caller, now)
+    tx.onCommit(() => cloud.runner.nudge())
+  })
+}

@@ -1,0 +1,149 @@
+/** What the durable actions of servers share: their subject, their plans, and how task states and faults are written. */
+import type { Action, Outcome, Save, StepFacts } from '../actions/action.ts'
+import type { Cloud } from '../cloud.ts'
+import type { Tx } from '../db/database.ts'
+import type { Row, TaskState } from '../db/schema.ts'
+import { type HostDriver, HostError, type ServerPlan } from '../host/host-driver.ts'
+import { hostNameOf } from '../lib/host-names.ts'
+import { listPortsOfServer, readPortPlan, setPortStatus } from '../ports/port-store.ts'
+import { updateServer } from './server-store.ts'
+
+/** What actions need of the cloud. */
+export type ActionParts = Pick<Cloud, 'config' | 'db' | 'clock' | 'hosts' | 'log'>
+
+/** What the steps of a server's actions work on. */
+export interface ServerSubject {
+  server: Row<'servers'>
+  ports: Row<'ports'>[]
+  /** The host the server is on. @throws HostError unreachable when it is on none this process reaches. */
+  readonly host: HostDriver
+}
+
+type TaskStateOf<Input> = (input: Input) => TaskState
+
+interface ServerActionSpec<Input, Step extends string> {
+  name: string
+  first: Step
+  deadlineMs: number
+  /** The task state users see while a step runs. */
+  taskStates: Record<Step, TaskState | TaskStateOf<Input>>
+  steps: Action<Input, Step, ServerSubject>['steps']
+  failed(context: ServerSubject & StepFacts<Input>, error: Error): Outcome<Step>
+}
+
+/** Completes an action on a server: reads its subject before each step, shows its task states, ends in ERROR at worst. */
+export function serverAction<Input, Step extends string>(
+  parts: ActionParts,
+  spec: ServerActionSpec<Input, Step>,
+): Action<Input, Step, ServerSubject> {
+  const { db, clock, hosts } = parts
+  return {
+    ...spec,
+    async read(serverId) {
+      const server = await db.read
+        .selectFrom('servers')
+        .selectAll()
+        .where('id', '=', serverId)
+        .where('deletedAt', 'is', null)
+        .executeTakeFirst()
+      if (!server) return undefined
+      return {
+        server,
+        ports: await listPortsOfServer(db.read, serverId),
+        get host() {
+          const host = server.hostName === null ? undefined : hosts.get(server.hostName)
+          if (!host) throw new HostError('unreachable', `Host ${server.hostName ?? '(none)'} cannot be reached.`)
+          return host
+        },
+      }
+    },
+    async entering(tx, serverId, step, input) {
+      const shown: TaskState | TaskStateOf<Input> = spec.taskStates[step]
+      const taskState = typeof shown === 'function' ? shown(input) : shown
+      await updateServer(tx, serverId, { taskState }, clock.now())
+    },
+    abandoned: async (tx, serverId, error) => {
+      await updateServer(
+        tx,
+        serverId,
+        { vmState: 'error', taskState: null, ...faultOf(error, clock.now()) },
+        clock.now(),
+      )
+    },
+  }
+}
+
+/** A failure as a server's views show it; what names files or processes stays in the details, for admins. */
+export function faultOf(error: Error, now: number): Partial<Row<'servers'>> {
+  const details = error.cause instanceof Error ? error.cause.message : null
+  return { faultCode: 500, faultMessage: error.message, faultDetails: details, faultAt: now }
+}
+
+export const noFault = { faultCode: null, faultMessage: null, faultDetails: null, faultAt: null } as const
+
+/** Ends an action in a stable state. */
+export function settled(parts: ActionParts, serverId: string, change: Partial<Row<'servers'>>): Save {
+  return (tx) => updateServer(tx, serverId, { taskState: null, ...change }, parts.clock.now())
+}
+
+/** Ends a failed action in ERROR, with what went wrong. */
+export const endInError =
+  (parts: ActionParts) =>
+  ({ server }: ServerSubject, error: Error): { done: true; save: Save } => ({
+    done: true,
+    save: settled(parts, server.id, { vmState: 'error', ...faultOf(error, parts.clock.now()) }),
+  })
+
+/** How the host must run it. */
+export function planOf({ server, ports }: ServerSubject, mtus: ReadonlyMap<string, number>): ServerPlan {
+  return {
+    serverId: server.id,
+    vcpus: server.vcpus,
+    ramMib: server.ramMib,
+    imageId: server.imageId,
+    ports: ports.map(({ id: portId, networkId, macAddress }) => ({
+      portId,
+      networkId,
+      macAddress,
+      mtu: mtus.get(networkId) ?? 1500,
+    })),
+  }
+}
+
+/** Makes all cards of a server true on its host. */
+export async function plugPorts(parts: ActionParts, { server, ports, host }: ServerSubject): Promise<void> {
+  for (const port of ports) await host.ensurePort(await readPortPlan(parts.db.read, port, hostNameOf(server.name)))
+}
+
+/** Starts the guest: on, or waiting for its turn. */
+export async function turnOn(parts: ActionParts, subject: ServerSubject): Promise<'on' | 'queued'> {
+  const mtus = new Map<string, number>()
+  for (const { networkId } of subject.ports) {
+    const network = await parts.db.read
+      .selectFrom('networks')
+      .select('mtu')
+      .where('id', '=', networkId)
+      .executeTakeFirst()
+    if (network) mtus.set(networkId, network.mtu)
+  }
+  return subject.host.ensureOn(planOf(subject, mtus))
+}
+
+/** A server that runs: what its row says then. */
+export const RUNNING = { vmState: 'active', powerState: 1 } as const
+/** A server whose power is off. */
+export const OFF = { vmState: 'stopped', powerState: 4 } as const
+
+/** Runs: settles the row and its ports. */
+export function settledRunning(parts: ActionParts, server: Row<'servers'>): Save {
+  const now = parts.clock.now()
+  return async (tx: Tx) => {
+    await updateServer(
+      tx,
+      server.id,
+      { ...RUNNING, ...noFault, taskState: null, launchedAt: server.launchedAt ?? now },
+      now,
+    )
+    await setPortStatus(tx, server.id, 'ACTIVE')
+  }
+}

@@ -1,0 +1,165 @@
+/**
+ * The query of a list of servers: what it means, decided without asking anybody.
+ * Source: shared/spec/faults.md, section 5.
+ */
+import { RE2JS } from 're2js'
+import type { Row, TaskState, VmState } from '../db/schema.ts'
+import { ApiError } from '../http/api-error.ts'
+import { readLimit } from '../http/paging.ts'
+import type { Caller } from '../http/policy.ts'
+import { statesOf } from './server-state.ts'
+
+export type Query = Record<string, string | string[] | undefined>
+type Column = keyof Row<'servers'>
+
+export interface ServerFilters {
+  limit: number
+  marker: string | undefined
+  /** Undefined: servers of all projects. */
+  projectId: string | undefined
+  /** Which of deleted and living servers: only deleted, only living, or both. */
+  deleted: 'only' | 'none' | 'both'
+  /** Each list is an or; undefined finds everything, an empty one nothing. */
+  states: { vmState: VmState; taskStates?: TaskState[] }[] | undefined
+  /** Regular expressions, searched in any case. */
+  nameMatches: string | undefined
+  ipMatches: string | undefined
+  updatedSince: number | undefined
+  equals: Partial<Row<'servers'>>
+  sort: { column: Column; direction: 'asc' | 'desc' }[]
+}
+
+/** Keys by which admins alone may filter; the same keys from others are dropped. */
+const ADMIN_EQUALS: Record<string, Column> = {
+  host: 'hostName',
+  vm_state: 'vmState',
+  task_state: 'taskState',
+  key_name: 'keyName',
+  user_id: 'userId',
+  uuid: 'id',
+  availability_zone: 'availabilityZone',
+}
+const EQUALS: Record<string, Column> = { image: 'imageId', flavor: 'flavorId', reservation_id: 'reservationId' }
+
+const SORT_KEYS: Record<string, Column> = {
+  created_at: 'createdAt',
+  updated_at: 'updatedAt',
+  launched_at: 'launchedAt',
+  terminated_at: 'terminatedAt',
+  display_name: 'name',
+  uuid: 'id',
+  vm_state: 'vmState',
+  task_state: 'taskState',
+  power_state: 'powerState',
+  project_id: 'projectId',
+  user_id: 'userId',
+  host: 'hostName',
+  availability_zone: 'availabilityZone',
+  image_ref: 'imageId',
+  instance_type_id: 'flavorId',
+  key_name: 'keyName',
+  launch_index: 'launchIndex',
+  access_ip_v4: 'accessIpv4',
+  access_ip_v6: 'accessIpv6',
+  progress: 'progress',
+}
+
+/** @throws ApiError badRequest for a value that cannot be meant; forbidden for what only admins may ask. */
+export function readServerFilters(query: Query, caller: Caller): ServerFilters {
+  for (const key of Object.keys(query)) {
+    if (key.startsWith('_')) throw new ApiError('badRequest', `There is no filter '${key}'.`)
+  }
+  const one = (key: string): string | undefined => [query[key]].flat().at(-1)
+  const changesSince = one('changes-since')
+  const equals: Partial<Record<Column, string | number>> = {}
+  for (const [keys, isAllowed] of [
+    [EQUALS, true],
+    [ADMIN_EQUALS, caller.isAdmin],
+  ] as const) {
+    for (const [key, column] of Object.entries(keys)) {
+      const value = one(key)
+      if (isAllowed && value !== undefined) equals[column] = value
+    }
+  }
+  const powerState = one('power_state')
+  if (caller.isAdmin && powerState !== undefined) equals.powerState = readPowerState(powerState)
+
+  const allProjects = readAllTenants(one('all_tenants'), caller)
+  const statuses = [query.status].flat().filter((status) => status !== undefined)
+  const wantsDeleted = statuses.some((status) => status.toUpperCase() === 'DELETED')
+  if (wantsDeleted && !caller.isAdmin) throw new ApiError('forbidden', 'Only admins may list deleted servers.')
+  const deleted = caller.isAdmin ? readBoolean(one('deleted')) : undefined
+  return {
+    limit: readLimit(one('limit')),
+    marker: one('marker'),
+    projectId: allProjects ? (one('project_id') ?? one('tenant_id')) : caller.projectId,
+    deleted: deleted === true || wantsDeleted ? 'only' : changesSince !== undefined ? 'both' : 'none',
+    states: statuses.length === 0 ? undefined : statuses.flatMap((status) => statesOf(status) ?? []),
+    nameMatches: readPattern('name', one('name')),
+    ipMatches: readPattern('ip', one('ip')),
+    updatedSince: changesSince === undefined ? undefined : readInstant(changesSince),
+    equals: equals as Partial<Row<'servers'>>,
+    sort: readSort([query.sort_key].flat(), [query.sort_dir].flat(), caller),
+  }
+}
+
+function readAllTenants(value: string | undefined, caller: Caller): boolean {
+  if (value === undefined) return false
+  const isWanted = value === '' ? true : readBoolean(value)
+  if (isWanted === undefined) throw new ApiError('badRequest', `all_tenants must be true or false, not '${value}'.`)
+  if (isWanted && !caller.isAdmin) throw new ApiError('forbidden', 'Only admins may list the servers of all projects.')
+  return isWanted
+}
+
+function readBoolean(value: string | undefined): boolean | undefined {
+  if (value === undefined) return undefined
+  if (/^(1|t|true|on|y|yes)$/i.test(value)) return true
+  return /^(0|f|false|off|n|no)$/i.test(value) ? false : undefined
+}
+
+function readPattern(key: string, value: string | undefined): string | undefined {
+  if (value === undefined || value === '') return undefined
+  try {
+    RE2JS.compile(value)
+    return value
+  } catch (error) {
+    throw new ApiError('badRequest', `${key} must be a regular expression, not '${value}'.`, { cause: error })
+  }
+}
+
+const INSTANT = /^\d{4}-\d\d-\d\d([T ]\d\d:\d\d(:\d\d(\.\d{1,9})?)?(Z|[+-]\d\d:?\d\d)?)?$/i
+
+/** A time without a zone is UTC. */
+function readInstant(value: string): number {
+  // A `+` of the zone arrives as a blank from clients that do not encode it.
+  const text = value.replace(/ (\d\d:?\d\d)$/, '+$1').replace(' ', 'T')
+  const hasZone = /(Z|[+-]\d\d:?\d\d)$/i.test(text) && text.includes('T')
+  const at = INSTANT.test(text) ? Date.parse(hasZone || !text.includes('T') ? text : `${text}Z`) : Number.NaN
+  if (Number.isNaN(at)) throw new ApiError('badRequest', `changes-since must be an ISO 8601 time, not '${value}'.`)
+  return at
+}
+
+function readPowerState(value: string): number {
+  if (!/^\d$/.test(value)) throw new ApiError('badRequest', `power_state must be a number, not '${value}'.`)
+  return Number(value)
+}
+
+function readSort(keys: (string | undefined)[], directions: (string | undefined)[], caller: Caller) {
+  const sort: ServerFilters['sort'] = []
+  for (const [index, key] of keys.filter((one) => one !== undefined).entries()) {
+    const column = Object.hasOwn(SORT_KEYS, key) ? SORT_KEYS[key] : undefined
+    if (!column) throw new ApiError('badRequest', `Servers cannot be sorted by '${key}'.`)
+    if (column === 'hostName' && !caller.isAdmin) throw new ApiError('forbidden', 'Only admins may sort by host.')
+    const direction = directions[index] ?? 'desc'
+    if (direction !== 'asc' && direction !== 'desc') {
+      throw new ApiError('badRequest', `sort_dir must be asc or desc, not '${direction}'.`)
+    }
+    if (!sort.some((known) => known.column === column)) sort.push({ column, direction })
+  }
+  // A total order makes pages neither overlap nor leave gaps.
+  const lastDirection = sort.at(-1)?.direction ?? 'desc'
+  for (const column of ['createdAt', 'id'] as const) {
+    if (!sort.some((known) => known.column === column)) sort.push({ column, direction: lastDirection })
+  }
+  return sort
+}

@@ -1,0 +1,136 @@
+/**
+ * What may start when, and what users see. Both tables are total: a new state does not compile until it says what it
+ * allows and how it is called.
+ * Source: shared/spec/faults.md, sections 3 and 4.
+ */
+import type { Row, TaskState, VmState } from '../db/schema.ts'
+import { ApiError } from '../http/api-error.ts'
+
+/** What can be asked of a server and needs a certain state. */
+export type StateBoundAction = 'softReboot' | 'hardReboot' | 'start' | 'stop' | 'shutdown'
+
+const startable = {
+  building: [],
+  active: ['softReboot', 'hardReboot', 'stop', 'shutdown'],
+  stopped: ['hardReboot', 'start'],
+  paused: ['hardReboot'],
+  suspended: ['hardReboot'],
+  resized: [],
+  error: ['hardReboot', 'stop'],
+  deleted: [],
+} as const satisfies Record<VmState, readonly StateBoundAction[]>
+
+/** Tasks an action may take over; every other one must end first. */
+const takesOver: Record<StateBoundAction, readonly TaskState[]> = {
+  softReboot: [],
+  hardReboot: [
+    'rebooting',
+    'reboot_pending',
+    'reboot_started',
+    'rebooting_hard',
+    'reboot_pending_hard',
+    'reboot_started_hard',
+  ],
+  start: [],
+  stop: [],
+  shutdown: [],
+}
+
+/** How messages call it. */
+const SPOKEN: Record<StateBoundAction, string> = {
+  softReboot: 'reboot',
+  hardReboot: 'reboot',
+  start: 'start',
+  stop: 'stop',
+  shutdown: 'shutdown',
+}
+
+type Stateful = Pick<Row<'servers'>, 'id' | 'vmState' | 'taskState' | 'launchedAt' | 'isLocked'>
+
+/**
+ * Checks that an action may start now: the lock, then vm_state, task_state, and whether it ever ran.
+ * @throws ApiError conflictingRequest naming the first that is wrong.
+ */
+export function assertStartable(server: Stateful, action: StateBoundAction, isAdmin: boolean): void {
+  assertUnlocked(server, isAdmin)
+  const refuse = (attribute: string, value: string): never => {
+    throw new ApiError(
+      'conflictingRequest',
+      `Cannot '${SPOKEN[action]}' instance ${server.id} while it is in ${attribute} ${value}.`,
+    )
+  }
+  const allowed: readonly StateBoundAction[] = startable[server.vmState]
+  if (!allowed.includes(action)) refuse('vm_state', server.vmState)
+  if (server.taskState !== null && !takesOver[action].includes(server.taskState)) refuse('task_state', server.taskState)
+  if (server.launchedAt === null) refuse('launched_at', 'None')
+}
+
+/** @throws ApiError conflictingRequest when the server is locked and the caller is no admin. */
+export function assertUnlocked(server: Pick<Row<'servers'>, 'id' | 'isLocked'>, isAdmin: boolean): void {
+  if (server.isLocked && !isAdmin) throw new ApiError('conflictingRequest', `Instance ${server.id} is locked.`)
+}
+
+export type ServerStatus =
+  | 'ACTIVE'
+  | 'BUILD'
+  | 'SHUTOFF'
+  | 'PAUSED'
+  | 'SUSPENDED'
+  | 'VERIFY_RESIZE'
+  | 'ERROR'
+  | 'DELETED'
+  | 'REBOOT'
+  | 'HARD_REBOOT'
+
+const STATUS: Record<VmState, ServerStatus> = {
+  building: 'BUILD',
+  active: 'ACTIVE',
+  stopped: 'SHUTOFF',
+  paused: 'PAUSED',
+  suspended: 'SUSPENDED',
+  resized: 'VERIFY_RESIZE',
+  error: 'ERROR',
+  deleted: 'DELETED',
+}
+
+/** Tasks that a running server's users see as a status of their own; null: the state's status goes on. */
+const TASK_STATUS: Record<TaskState, ServerStatus | null> = {
+  scheduling: null,
+  networking: null,
+  block_device_mapping: null,
+  spawning: null,
+  'powering-on': null,
+  'powering-off': null,
+  rebooting: 'REBOOT',
+  reboot_pending: 'REBOOT',
+  reboot_started: 'REBOOT',
+  rebooting_hard: 'HARD_REBOOT',
+  reboot_pending_hard: 'HARD_REBOOT',
+  reboot_started_hard: 'HARD_REBOOT',
+  deleting: null,
+}
+
+/** The word users see. */
+export function statusOf(vmState: VmState, taskState: TaskState | null): ServerStatus {
+  return (vmState === 'active' && taskState !== null && TASK_STATUS[taskState]) || STATUS[vmState]
+}
+
+/**
+ * The states a status filter stands for; a task list narrows it. `ACTIVE` finds servers shown as REBOOT too, as Nova
+ * does. Undefined for a status that does not exist.
+ */
+export function statesOf(status: string): { vmState: VmState; taskStates?: TaskState[] } | undefined {
+  const wanted = status.toUpperCase()
+  for (const [vmState, name] of Object.entries(STATUS) as [VmState, ServerStatus][]) {
+    if (name === wanted) return { vmState }
+  }
+  const taskStates = (Object.entries(TASK_STATUS) as [TaskState, ServerStatus | null][])
+    .filter(([, name]) => name === wanted)
+    .map(([task]) => task)
+  return taskStates.length > 0 ? { vmState: 'active', taskStates } : undefined
+}
+
+/** Statuses under which a view shows `progress`. */
+export const SHOWS_PROGRESS: ReadonlySet<ServerStatus> = new Set(['ACTIVE', 'BUILD', 'VERIFY_RESIZE'])
+/** Statuses under which a view shows `fault`. */
+export const SHOWS_FAULT: ReadonlySet<ServerStatus> = new Set(['ERROR', 'DELETED'])

@@ -1,0 +1,120 @@
+/**
+ * PostgreSQL from Debian's package, on a socket in a temporary directory, as an unprivileged user. `./novella test`
+ * starts one for the whole run and says where in NOVELLA_TEST_POSTGRES; a test file run alone starts its own.
+ */
+import { execFile, spawn } from 'node:child_process'
+import { randomBytes } from 'node:crypto'
+import { chownSync, existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { promisify } from 'node:util'
+import pg from 'pg'
+import { openDatabase } from '../../src/db/database.ts'
+
+const run = promisify(execFile)
+/** Databases are made from this one, which has all tables. */
+const TEMPLATE = 'novella_template'
+const PACKAGES = '/usr/lib/postgresql'
+
+export interface PostgresServer extends AsyncDisposable {
+  /** The socket directory, for `postgres:///name?host=…`. */
+  directory: string
+}
+
+/** Starts a server that forgets durability, which tests of our code do not need from it. */
+export async function startPostgres(): Promise<PostgresServer> {
+  const version = existsSync(PACKAGES) ? readdirSync(PACKAGES).sort((a, b) => Number(b) - Number(a))[0] : undefined
+  if (!version) throw new Error('PostgreSQL is missing: apt-get install postgresql')
+  const bin = join(PACKAGES, version, 'bin')
+  const directory = mkdtempSync(join(tmpdir(), 'novella-postgres-'))
+  const user = readFileSync('/etc/passwd', 'utf8').match(/^postgres:[^:]*:(\d+):(\d+):/m)
+  if (!user) throw new Error('There is no user postgres to run the database as.')
+  const ids = { uid: Number(user[1]), gid: Number(user[2]) }
+  chownSync(directory, ids.uid, ids.gid)
+  const data = join(directory, 'data')
+  // The default locale of a bare machine is not installed; C is everywhere.
+  const env = { ...process.env, LC_ALL: 'C' }
+  await run(join(bin, 'initdb'), ['-D', data, '-U', 'novella', '-A', 'trust', '-E', 'UTF8', '--no-sync'], {
+    ...ids,
+    env,
+    cwd: directory,
+  })
+  const settings = { fsync: 'off', synchronous_commit: 'off', full_page_writes: 'off', max_connections: '300' }
+  const server = spawn(
+    join(bin, 'postgres'),
+    [
+      '-D',
+      data,
+      '-k',
+      directory,
+      '-h',
+      '',
+      ...Object.entries(settings).flatMap(([key, value]) => ['-c', `${key}=${value}`]),
+    ],
+    { ...ids, env, cwd: directory, stdio: 'ignore' },
+  )
+  const exited = new Promise((resolve) => server.once('exit', resolve))
+  const stop = async () => {
+    // SIGQUIT ends it at once; its files are thrown away anyway.
+    server.kill('SIGQUIT')
+    await exited
+    rmSync(directory, { recursive: true, force: true })
+  }
+  try {
+    await untilAnswers(directory, server)
+    await ask(directory, 'postgres', `create database ${TEMPLATE}`)
+    const template = await openDatabase(urlOf(directory, TEMPLATE))
+    await template[Symbol.asyncDispose]()
+  } catch (error) {
+    await stop()
+    throw error
+  }
+  return { directory, [Symbol.asyncDispose]: stop }
+}
+
+const urlOf = (directory: string, database: string): string =>
+  `postgres://novella@localhost/${database}?host=${encodeURIComponent(directory)}`
+
+async function ask(directory: string, database: string, query: string): Promise<void> {
+  const client = new pg.Client({ connectionString: urlOf(directory, database) })
+  await client.connect()
+  try {
+    await client.query(query)
+  } finally {
+    await client.end()
+  }
+}
+
+async function untilAnswers(directory: string, server: { exitCode: number | null }): Promise<void> {
+  for (let tries = 0; ; tries++) {
+    try {
+      return await ask(directory, 'postgres', 'select 1')
+    } catch (error) {
+      if (server.exitCode !== null || tries > 300) throw error
+      await new Promise((resolve) => setTimeout(resolve, 50))
+    }
+  }
+}
+
+let own: Promise<PostgresServer> | undefined
+
+/** A new, empty database with all tables; dispose drops it. */
+export async function newPostgresDatabase(): Promise<{ url: string } & AsyncDisposable> {
+  const directory = process.env.NOVELLA_TEST_POSTGRES ?? (await ownServer()).directory
+  const name = `t_${randomBytes(8).toString('hex')}`
+  await ask(directory, 'postgres', `create database ${name} template ${TEMPLATE}`)
+  return {
+    url: urlOf(directory, name),
+    [Symbol.asyncDispose]: () => ask(directory, 'postgres', `drop database ${name} with (force)`),
+  }
+}
+
+/** This process's own server, ended with it. */
+function ownServer(): Promise<PostgresServer> {
+  own ??= startPostgres().then(async (server) => {
+    const { after } = await import('node:test')
+    after(() => server[Symbol.asyncDispose]())
+    return server
+  })
+  return own
+}
