@@ -1,0 +1,54 @@
+import { dirname, join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import fastifyStatic from '@fastify/static'
+import { Type } from 'typebox'
+import type { Cloud } from '../cloud.ts'
+import { ApiError } from '../http/api-error.ts'
+import type { App } from '../http/app.ts'
+import { pageHeaders } from '../web/page-headers.ts'
+import { ConsoleSockets, isConsoleRequest, SOCKET_PATH } from './console-socket.ts'
+import { checkConsole } from './open-console.ts'
+
+const PAGES = fileURLToPath(new URL('../web/pages/', import.meta.url))
+/** The package shows only `core/rfb.js`; what lies beside and below it is what that imports. */
+const NOVNC = dirname(dirname(fileURLToPath(import.meta.resolve('@novnc/novnc'))))
+
+/**
+ * The page of a console, noVNC for it, and the WebSocket behind it.
+ * `GET` on the WebSocket's address without an upgrade tells why it would be refused: browsers do not tell a page.
+ */
+export async function consoleRoutes(app: App, cloud: Cloud): Promise<void> {
+  const sockets = new ConsoleSockets(cloud)
+  // Without this, every request that offers an upgrade (to HTTP/2, say) would be taken for a console.
+  const { server } = app as unknown as { server: { shouldUpgradeCallback: typeof isConsoleRequest } }
+  server.shouldUpgradeCallback = isConsoleRequest
+  app.server.on('upgrade', (request, socket, head) => void sockets.accept(request, socket, head))
+  app.addHook('preClose', () => sockets.close())
+
+  await app.register(fastifyStatic, { root: [PAGES, NOVNC], serve: false })
+
+  const route = { schema: { hide: true }, config: { isPublic: true as const } }
+
+  app.get('/vnc/vnc_auto.html', route, (request, reply) =>
+    // The address holds the token: nobody may keep the answer under it.
+    reply.headers({ ...pageHeaders(cloud, request), 'cache-control': 'no-store' }).sendFile('console.html', PAGES, {
+      cacheControl: false,
+    }),
+  )
+
+  app.get('/vnc/novnc/*', route, (request, reply) => {
+    const path = (request.params as { '*': string })['*']
+    if (!/^(core|vendor)\/.*\.js$/.test(path)) throw new ApiError('itemNotFound', 'The resource could not be found.')
+    return reply.headers(pageHeaders(cloud, request)).sendFile(path, join(NOVNC), { maxAge: '1h' })
+  })
+
+  app.get(
+    SOCKET_PATH,
+    { ...route, schema: { hide: true, querystring: Type.Object({ token: Type.Optional(Type.String()) }) } },
+    async (request, reply) => {
+      reply.header('cache-control', 'no-store')
+      await checkConsole(cloud, request.query.token ?? '')
+      throw new ApiError('badRequest', 'The console is ready. It speaks WebSocket, not plain HTTP.')
+    },
+  )
+}

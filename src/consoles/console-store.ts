@@ -1,0 +1,78 @@
+import { randomUUID } from 'node:crypto'
+import type { Reader, Tx } from '../db/database.ts'
+import { hashSecret } from '../lib/ids.ts'
+
+/** How long a token that can no longer be used is remembered, so that its owner is told why; in milliseconds. */
+const REMEMBERED_MS = 24 * 3_600_000
+
+/** What a token is good for at the moment. Only `ready` opens a console. */
+export type ConsoleState = 'ready' | 'used' | 'expired' | 'unknown'
+
+export interface Console {
+  state: ConsoleState
+  /** Undefined when the token is unknown. */
+  serverId: string | undefined
+  /** Where the server is; undefined when it is nowhere, or deleted. */
+  hostName: string | undefined
+}
+
+/**
+ * A token that opens the console of a server once, within `lifetimeMs`. Only its hash is stored.
+ * @returns a random UUID, the form that clients know: 122 bits, which for minutes is plenty.
+ */
+export async function createConsole(
+  tx: Tx,
+  wish: { serverId: string; now: number; lifetimeMs: number },
+): Promise<string> {
+  const { serverId, now, lifetimeMs } = wish
+  const token = randomUUID()
+  await tx
+    .deleteFrom('consoleTokens')
+    .where('expiresAt', '<', now - REMEMBERED_MS)
+    .execute()
+  await tx
+    .insertInto('consoleTokens')
+    .values({
+      hash: hashSecret(token),
+      serverId,
+      type: 'novnc',
+      createdAt: now,
+      expiresAt: now + lifetimeMs,
+      usedAt: null,
+    })
+    .execute()
+  return token
+}
+
+/**
+ * The address a person opens in a browser.
+ * @param base scheme and host, without a slash at the end.
+ * Source: shared/spec/uos-compute.md, S25.
+ */
+export const consoleUrl = (base: string, token: string): string => `${base}/vnc/vnc_auto.html?token=${token}`
+
+/** Looks a token up and leaves it as it is. */
+export async function findConsole(read: Reader, token: string, now: number): Promise<Console> {
+  const row = await read
+    .selectFrom('consoleTokens')
+    .innerJoin('servers', 'servers.id', 'consoleTokens.serverId')
+    .select(['consoleTokens.serverId', 'usedAt', 'expiresAt', 'servers.hostName', 'servers.deletedAt'])
+    .where('hash', '=', hashSecret(token))
+    .executeTakeFirst()
+  if (!row) return { state: 'unknown', serverId: undefined, hostName: undefined }
+  const state = row.usedAt !== null ? 'used' : row.expiresAt <= now ? 'expired' : 'ready'
+  const hostName = row.deletedAt === null ? (row.hostName ?? undefined) : undefined
+  return { state, serverId: row.serverId, hostName }
+}
+
+/** Uses a token up. False when somebody was faster, or it is not ready. */
+export async function useConsole(tx: Tx, token: string, now: number): Promise<boolean> {
+  const result = await tx
+    .updateTable('consoleTokens')
+    .set({ usedAt: now })
+    .where('hash', '=', hashSecret(token))
+    .where('usedAt', 'is', null)
+    .where('expiresAt', '>', now)
+    .executeTakeFirst()
+  return result.numUpdatedRows === 1n
+}
