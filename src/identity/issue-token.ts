@@ -1,5 +1,6 @@
 import { randomBytes } from 'node:crypto'
 import type { Tx } from '../db/database.ts'
+import { ApiError } from '../http/api-error.ts'
 import { hashSecret, newSecret } from '../lib/ids.ts'
 import { readToken, type TokenFacts } from './token-store.ts'
 
@@ -27,10 +28,9 @@ export interface IssuedToken {
 
 /**
  * Issues a token, and sweeps a few that have expired.
- * @returns undefined when the user may not have it: unknown or disabled, project unknown or disabled, no role there.
- * Roll back then, or a useless row stays until it expires.
+ * @throws ApiError unauthorized when the user may not have it: disabled, project disabled, no role there.
  */
-export async function issueToken(tx: Tx, wish: TokenWish): Promise<IssuedToken | undefined> {
+export async function issueToken(tx: Tx, wish: TokenWish): Promise<IssuedToken> {
   const { userId, projectId, now, lifetimeMs, parent } = wish
   const token = newSecret()
   const hash = hashSecret(token)
@@ -54,5 +54,10 @@ export async function issueToken(tx: Tx, wish: TokenWish): Promise<IssuedToken |
     })
     .execute()
   const facts = await readToken(tx, hash, now)
-  return facts && { token, facts }
+  if (!facts) throw loginRefused()
+  return { token, facts }
 }
+
+/** The one refusal of all who want a token, whatever was wrong. */
+export const loginRefused = (): ApiError =>
+  new ApiError('unauthorized', 'The request you have made requires authentication.')

@@ -11,14 +11,12 @@ import type { Cloud } from '../cloud.ts'
 import type { Reader } from '../db/database.ts'
 import { ApiError } from '../http/api-error.ts'
 import { hashSecret } from '../lib/ids.ts'
-import { type IssuedToken, issueToken } from './issue-token.ts'
+import { type IssuedToken, issueToken, loginRefused } from './issue-token.ts'
 import { callerOf } from './login-throttle.ts'
 import { verifyPassword } from './password-hash.ts'
 import type { AuthWish, PasswordProof, ScopeWish } from './token-request.ts'
 import { listRoles, type TokenFacts } from './token-store.ts'
 import { findProject, findUser, type KnownUser } from './user-store.ts'
-
-const refused = () => new ApiError('unauthorized', 'The request you have made requires authentication.')
 
 /**
  * Issues the token that a request asks for.
@@ -29,12 +27,12 @@ const refused = () => new ApiError('unauthorized', 'The request you have made re
 export async function authenticateWish(cloud: Cloud, wish: AuthWish, remoteAddress: string): Promise<IssuedToken> {
   const { db, clock, config, tokens } = cloud
   const parent = wish.token === undefined ? undefined : await tokens.find(db.read, wish.token, clock.now())
-  if (wish.token !== undefined && !parent) throw refused()
+  if (wish.token !== undefined && !parent) throw loginRefused()
   const user = wish.password
     ? await provePassword(cloud, wish.password, remoteAddress)
     : parent && (await findUser(db.read, { id: parent.userId }))
   // Two proofs must be of the same user.
-  if (!user || (parent && parent.userId !== user.id)) throw refused()
+  if (!user || (parent && parent.userId !== user.id)) throw loginRefused()
 
   const projectId = await resolveScope(db.read, user, wish.scope)
   const methods = [...(parent ? ['token'] : []), ...(wish.password ? ['password'] : [])]
@@ -42,10 +40,7 @@ export async function authenticateWish(cloud: Cloud, wish: AuthWish, remoteAddre
     if (parent) await checkParent(tx, parent)
     const now = clock.now()
     const lifetimeMs = config.tokenMinutes * 60_000
-    const issued = await issueToken(tx, { userId: user.id, projectId, methods, now, lifetimeMs, parent })
-    // What was true when the scope was looked up may have ended since; throwing rolls the row back.
-    if (!issued) throw refused()
-    return issued
+    return issueToken(tx, { userId: user.id, projectId, methods, now, lifetimeMs, parent })
   })
 }
 
@@ -66,7 +61,7 @@ export interface Login {
 export async function logIn(cloud: Cloud, login: Login): Promise<IssuedToken> {
   const { name, domain, password, project, remoteAddress } = login
   // PostgreSQL cannot even look for a text with this character, and nothing is named so. The API's schema refuses it.
-  if (`${name}${domain}${project ?? ''}`.includes('\0')) throw refused()
+  if (`${name}${domain}${project ?? ''}`.includes('\0')) throw loginRefused()
   const user = { name, domain: { name: domain } }
   const scope: ScopeWish = project === undefined ? 'default' : { project: { name: project, domain: { name: domain } } }
   return authenticateWish(cloud, { password: { user, password }, scope }, remoteAddress)
@@ -104,7 +99,7 @@ async function provePassword(
     logins.throttle.failed(attempt, clock.now())
     metrics.logins.inc({ result: 'refused' })
     log.info({ userId: user?.id ?? null, remoteAddress }, 'a login was refused')
-    throw refused()
+    throw loginRefused()
   })
 }
 
@@ -116,14 +111,14 @@ async function resolveScope(read: Reader, user: KnownUser, scope: ScopeWish): Pr
     case 'domain':
     case 'system':
       // There are no roles on domains or on the system, so nobody has one.
-      throw refused()
+      throw loginRefused()
     case 'default': {
       const { defaultProjectId: id } = user
       return id !== null && (await mayUse(read, user.id, { id })) ? id : null
     }
     default: {
       const projectId = await mayUse(read, user.id, scope.project)
-      if (projectId === undefined) throw refused()
+      if (projectId === undefined) throw loginRefused()
       return projectId
     }
   }
@@ -144,5 +139,5 @@ async function mayUse(
 /** A token that is revoked at this moment gives no other one. */
 async function checkParent(tx: Reader, parent: TokenFacts): Promise<void> {
   const row = await tx.selectFrom('tokens').select('hash').where('hash', '=', parent.hash).executeTakeFirst()
-  if (!row) throw refused()
+  if (!row) throw loginRefused()
 }

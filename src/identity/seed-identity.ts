@@ -14,40 +14,35 @@ const USERS = [
 
 type UserName = (typeof USERS)[number]['name']
 
-/** What takes time to make and must not be made inside a transaction. */
-export type IdentitySeed = Record<UserName, { password: string; passwordHash: string }>
-
-/** What was seeded, for the openrc files and for whatever is seeded next. */
-export interface SeededIdentity {
+/** The secrets of a fresh cloud, and what takes time to make and must not be made inside a transaction. */
+export interface IdentitySeed {
   adminPassword: string
   demoPassword: string
+  passwordHashes: Record<UserName, string>
+}
+
+/** Ids of what was seeded, for whatever is seeded next. */
+export interface SeededIdentity {
   adminUserId: string
   adminProjectId: string
   demoUserId: string
   demoProjectId: string
 }
 
-/** Whether nothing was seeded yet: asked first, since preparing a seed takes a moment. */
-export async function lacksIdentity(read: Reader): Promise<boolean> {
-  return !(await read.selectFrom('domains').select('id').limit(1).executeTakeFirst())
-}
-
 /**
- * Random passwords and their hashes: two times the cost of a login.
+ * Random passwords and their hashes, at twice the cost of a login; undefined when identity is seeded already.
  * @param log2N the cost of the hashes, for tests that make many clouds.
  */
-export async function prepareSeed(log2N?: number): Promise<IdentitySeed> {
-  const make = async () => {
-    const password = newPassword()
-    return { password, passwordHash: await hashPassword(password, log2N) }
-  }
-  const [admin, demo] = await Promise.all([make(), make()])
-  return { admin, demo }
+export async function prepareSeed(read: Reader, log2N?: number): Promise<IdentitySeed | undefined> {
+  if (await read.selectFrom('domains').select('id').limit(1).executeTakeFirst()) return undefined
+  const [adminPassword, demoPassword] = [newPassword(), newPassword()]
+  const [admin, demo] = await Promise.all([hashPassword(adminPassword, log2N), hashPassword(demoPassword, log2N)])
+  return { adminPassword, demoPassword, passwordHashes: { admin, demo } }
 }
 
 /**
  * Makes the domain `Default`, the roles, and the projects and users `admin` and `demo`.
- * @returns undefined, with nothing changed, when the domain is there already, also by another process just now.
+ * @returns undefined, with nothing changed, when the domain is there already, by another process just now.
  */
 export async function seedIdentity(tx: Tx, seed: IdentitySeed, now: number): Promise<SeededIdentity | undefined> {
   const domain = await tx
@@ -73,7 +68,7 @@ export async function seedIdentity(tx: Tx, seed: IdentitySeed, now: number): Pro
         id: userId,
         domainId,
         name,
-        passwordHash: seed[name].passwordHash,
+        passwordHash: seed.passwordHashes[name],
         defaultProjectId: projectId,
         isEnabled: 1,
         createdAt: now,
@@ -83,8 +78,6 @@ export async function seedIdentity(tx: Tx, seed: IdentitySeed, now: number): Pro
     made[name] = { userId, projectId }
   }
   return {
-    adminPassword: seed.admin.password,
-    demoPassword: seed.demo.password,
     adminUserId: made.admin.userId,
     adminProjectId: made.admin.projectId,
     demoUserId: made.demo.userId,
