@@ -41,7 +41,10 @@ import { prepareState } from './state-directory.ts'
 export interface QemuDriverOptions {
   /** Absolute. The driver keeps its state in `servers/` below it, and a few small files beside. */
   dataDir: string
-  /** Absolute. `<imageId>/disk.qcow2` below it, and for a boot without boot loader `kernel`, `initrd`, `cmdline`. */
+  /**
+   * Absolute. `<imageId>/disk.qcow2` below it, and for a boot without boot loader `kernel`, `initrd`, `cmdline`. The
+   * directory of an image may be a link to `<imageId>.<hex>` beside it; its target may change, a disk never.
+   */
   imagesDir: string
   hostName: string
   accelerator: 'auto' | Accelerator
@@ -179,7 +182,7 @@ export class QemuDriver implements HostDriver {
     const { imagesDir, user } = this.#options
     const files = guests.files(plan.serverId)
     const baseDisk = await baseOfDisk(files, imagesDir, plan.imageId)
-    const directBoot = await findDirectBoot(imagesDir, plan.imageId)
+    const directBoot = await findDirectBoot(baseDisk)
     const taps = await this.#findTaps(plan)
     const args = qemuArgs({ plan, files, baseDisk, directBoot, accelerator, tapFds: tapFds(taps.length) })
     const extraGid = accelerator === 'kvm' ? await kvmGid() : undefined

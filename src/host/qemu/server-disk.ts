@@ -1,5 +1,5 @@
 import { existsSync } from 'node:fs'
-import { chmod, chown, mkdir, readFile, rename, rm } from 'node:fs/promises'
+import { chmod, chown, mkdir, readFile, readlink, rename, rm } from 'node:fs/promises'
 import { basename, dirname, join } from 'node:path'
 import { type DiskPlan, HostError } from '../host-driver.ts'
 import { demandSpace } from './host-facts.ts'
@@ -13,6 +13,20 @@ const GIB = 1024 ** 3
 const SPACE_FOR_OVERLAY_BYTES = 64 * 1024 * 1024
 
 const IMAGE_ID = /^[A-Za-z0-9][A-Za-z0-9._-]*$/
+
+/**
+ * An image's directory may be a link to a build of it beside, of this name: `ID.3f2a…`. Overlays name the build, so that
+ * placing a newer one changes nothing below the disks that exist.
+ */
+const isBuildOf = (name: string, imageId: string): boolean =>
+  name.startsWith(`${imageId}.`) && /^[0-9a-f]+$/.test(name.slice(imageId.length + 1))
+
+/** The disk that new servers of this image are made from. */
+async function newestDisk(imagesDir: string, imageId: string): Promise<string> {
+  const disk = imageDisk(imagesDir, imageId)
+  const target = await readlink(dirname(disk)).catch(() => imageId)
+  return isBuildOf(target, imageId) ? imageDisk(imagesDir, target) : disk
+}
 
 /** The qcow2 file of an image below `imagesDir`. @throws HostError `noImage` for an id that is no file name. */
 export function imageDisk(imagesDir: string, imageId: string): string {
@@ -30,7 +44,7 @@ export async function ensureOverlay(
   host: { imagesDir: string; qemuImg: string; user: { uid: number; gid: number } },
 ): Promise<void> {
   if (existsSync(files.disk)) return
-  const base = imageDisk(host.imagesDir, plan.imageId)
+  const base = await newestDisk(host.imagesDir, plan.imageId)
   const { virtualBytes } = await readImage(base)
   const bytes = Math.max(plan.sizeGib * GIB, virtualBytes)
   await demandSpace(dirname(files.directory), SPACE_FOR_OVERLAY_BYTES)
@@ -77,7 +91,6 @@ async function readImage(path: string): Promise<Qcow2Header> {
  * @throws HostError `noDisk` when the server has no disk, or one made from another image; `noImage`.
  */
 export async function baseOfDisk(files: ServerFiles, imagesDir: string, imageId: string): Promise<string> {
-  const base = imageDisk(imagesDir, imageId)
   let overlay: Qcow2Header
   try {
     overlay = await readQcow2Header(files.disk)
@@ -85,19 +98,20 @@ export async function baseOfDisk(files: ServerFiles, imagesDir: string, imageId:
     throw new HostError('noDisk', 'The server has no disk on this host.', { cause })
   }
   // Only the image's name counts, so that a data directory may be moved. Data of one image over another are garbage.
-  if (basename(dirname(overlay.backingFile ?? '')) !== imageId) {
+  const name = basename(dirname(overlay.backingFile ?? ''))
+  if (name !== imageId && !isBuildOf(name, imageId)) {
     throw new HostError('noDisk', "The server's disk was made from another image.", {
       cause: new Error(`${files.disk} is an overlay of ${overlay.backingFile ?? 'nothing'}`),
     })
   }
+  const base = imageDisk(imagesDir, name)
   await readImage(base)
   return base
 }
 
 /** The kernel that lies beside an image's disk, with its initrd and command line; undefined when there is none. */
-export async function findDirectBoot(imagesDir: string, imageId: string): Promise<DirectBoot | undefined> {
-  const directory = dirname(imageDisk(imagesDir, imageId))
-  const [kernel, initrd, cmdline] = ['kernel', 'initrd', 'cmdline'].map((name) => join(directory, name))
+export async function findDirectBoot(baseDisk: string): Promise<DirectBoot | undefined> {
+  const [kernel, initrd, cmdline] = ['kernel', 'initrd', 'cmdline'].map((name) => join(dirname(baseDisk), name))
   if (kernel === undefined || cmdline === undefined || !existsSync(kernel) || !existsSync(cmdline)) return undefined
   return {
     kernel,
