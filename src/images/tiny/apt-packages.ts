@@ -3,9 +3,9 @@
  * they are; only when they are empty or too old to download from, fresh ones are fetched into a directory of ours, so
  * that neither the machine's state nor another build is disturbed.
  */
-import { mkdir, readdir } from 'node:fs/promises'
+import { mkdir, readdir, rm } from 'node:fs/promises'
 import { join } from 'node:path'
-import { runTool, TinyBuildError } from './run-tool.ts'
+import { runTool } from './run-tool.ts'
 
 export interface DebianPackage {
   name: string
@@ -17,12 +17,17 @@ export interface DebianPackage {
 export interface Apt {
   /** What each package depends on directly, alternatives included; packages that the sources do not know are left out. */
   readDependencies(names: readonly string[]): Promise<Map<string, string[]>>
-  /** @throws TinyBuildError when one of them cannot be had, even with fresh lists. */
+  /** @throws TinyBuildError when one of them cannot be had. */
   download(names: readonly string[]): Promise<DebianPackage[]>
+  /**
+   * Goes on with fresh package lists.
+   * Sources that do not answer are passed over; @throws TinyBuildError when apt cannot work at all.
+   */
+  refresh(): Promise<void>
 }
 
 /** @param directory ours to fill: downloads and, if need be, package lists. */
-export async function openApt(directory: string, onProgress: (message: string) => void): Promise<Apt> {
+export function openApt(directory: string): Apt {
   const settings = [
     // As root apt would drop its rights to a user who cannot write here, and warn.
     'APT::Sandbox::User=root',
@@ -30,57 +35,30 @@ export async function openApt(directory: string, onProgress: (message: string) =
     `Dir::Cache::pkgcache=${join(directory, 'pkgcache.bin')}`,
     `Dir::Cache::srcpkgcache=${join(directory, 'srcpkgcache.bin')}`,
   ]
-  let options = settings.flatMap((setting) => ['-o', setting])
-  let isFresh = false
-
-  async function refresh(): Promise<void> {
-    onProgress('fetching package lists')
-    const lists = join(directory, 'lists')
-    await mkdir(join(lists, 'partial'), { recursive: true })
-    options = [...options, '-o', `Dir::State::lists=${lists}`]
-    isFresh = true
-    await runTool('apt-get', [...options, '-q', 'update'])
-  }
-
-  async function readDependencies(names: readonly string[]): Promise<Map<string, string[]>> {
-    // apt-cache ends with an error when it knows none of them, which is an answer too.
-    const text = await runTool('apt-cache', [...options, 'depends', '--', ...names]).catch(() => '')
-    return parseDependencies(text)
-  }
-
-  async function download(names: readonly string[]): Promise<DebianPackage[]> {
-    const target = join(directory, 'debs')
-    await mkdir(target, { recursive: true })
-    const fetchAll = () => runTool('apt-get', [...options, '-q', 'download', '--', ...names], { cwd: target })
-    try {
-      await fetchAll()
-    } catch (error) {
-      if (isFresh) throw unavailable(names, error)
-      await refresh()
-      await fetchAll().catch((again) => {
-        throw unavailable(names, again)
-      })
-    }
-    const files = (await readdir(target)).filter((file) => file.endsWith('.deb'))
-    return Promise.all(files.map((file) => readPackage(join(target, file))))
-  }
+  const apt = (tool: 'apt-get' | 'apt-cache', args: readonly string[], cwd = directory) =>
+    runTool(tool, [...settings.flatMap((setting) => ['-o', setting]), '--quiet', ...args], { cwd })
 
   return {
     async readDependencies(names) {
-      const found = await readDependencies(names)
-      if (found.size > 0 || isFresh) return found
-      await refresh()
-      return readDependencies(names)
+      // apt-cache ends with an error when it knows none of them, which is an answer too.
+      return parseDependencies(await apt('apt-cache', ['depends', '--', ...names]).catch(() => ''))
     },
-    download,
+    async download(names) {
+      const target = join(directory, 'debs')
+      // Nothing of an attempt before this one.
+      await rm(target, { recursive: true, force: true })
+      await mkdir(target)
+      await apt('apt-get', ['download', '--', ...names], target)
+      return Promise.all((await readdir(target)).map((file) => readPackage(join(target, file))))
+    },
+    async refresh() {
+      const lists = join(directory, 'lists')
+      await mkdir(join(lists, 'partial'), { recursive: true })
+      settings.push(`Dir::State::lists=${lists}`)
+      // A source that does not answer is a warning to apt, and rightly: it may be one that we do not need.
+      await apt('apt-get', ['update'])
+    },
   }
-}
-
-function unavailable(names: readonly string[], cause: unknown): TinyBuildError {
-  return new TinyBuildError(
-    `Building the tiny image: these packages could not be downloaded, is the machine's list of APT sources in order? ${names.join(' ')}`,
-    { cause },
-  )
 }
 
 async function readPackage(file: string): Promise<DebianPackage> {

@@ -10,7 +10,7 @@ import { join } from 'node:path'
 import { pipeline } from 'node:stream/promises'
 import { type DebianPackage, openApt } from './apt-packages.ts'
 import { openBuildDirectory, publish, removeDeadBuilds } from './build-directory.ts'
-import { choosePackages } from './choose-packages.ts'
+import { fetchPackages } from './choose-packages.ts'
 import { writeDisk } from './disk-image.ts'
 import { buildInitrd, findKernel, layOutRoot } from './guest-tree.ts'
 import { KERNEL_ARGUMENTS } from './recipe.ts'
@@ -79,11 +79,7 @@ async function fillBuild(build: string, onProgress: (message: string) => void): 
   await mkdir(root, { recursive: true })
   await mkdir(unpacked)
 
-  onProgress('choosing packages')
-  const apt = await openApt(work, onProgress)
-  const names = await choosePackages(apt)
-  onProgress(`downloading ${names.length} packages`)
-  const packages = await apt.download(names)
+  const packages = await fetchPackages(openApt(work), onProgress)
   onProgress('unpacking')
   for (const { file: deb } of packages) await runTool('dpkg-deb', ['--extract', deb, unpacked])
 
@@ -116,10 +112,12 @@ async function hashFile(algorithm: string, file: string): Promise<string> {
   return hash.digest('hex')
 }
 
-/** Every file in this directory and below counts, comments too: simpler than knowing which would not matter. */
+/** Every file here and below counts but the tests, comments too: simpler than knowing which would not matter. */
 async function readRecipeKey(): Promise<string> {
   const entries = await readdir(import.meta.dirname, { recursive: true, withFileTypes: true })
-  const paths = entries.filter((entry) => entry.isFile()).map((entry) => join(entry.parentPath, entry.name))
+  const paths = entries
+    .filter((entry) => entry.isFile() && !entry.name.endsWith('.test.ts'))
+    .map((entry) => join(entry.parentPath, entry.name))
   const hash = createHash('sha256')
   for (const path of paths.sort()) {
     const content = await readFile(path)
