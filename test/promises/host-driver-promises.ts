@@ -227,6 +227,17 @@ export function hostDriverPromises(name: string, makeWorld: () => Promise<HostWo
     screen.destroy()
   })
 
+  promise('a screen ends with its guest', async (world) => {
+    const { disk, server } = world.newServer()
+    await world.driver.ensureDisk(disk)
+    await world.driver.ensureOn(server)
+    const screen = await world.driver.openVnc(server.serverId)
+    const ended = once(screen.resume(), 'end')
+    await world.driver.ensureOff(server.serverId)
+    await ended
+    screen.destroy()
+  })
+
   promise('a server that is off has no screen', async (world) => {
     const { disk } = world.newServer()
     await world.driver.ensureDisk(disk)

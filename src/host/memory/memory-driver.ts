@@ -55,6 +55,8 @@ export class MemoryDriver implements HostDriver {
   readonly #clock: Clock
   readonly #facts: Partial<HostFacts>
   readonly #listeners = new Set<() => void>()
+  /** Open screens, by server. */
+  readonly #screens = new Map<string, Set<Duplex>>()
 
   constructor(options: MemoryDriverOptions = {}) {
     this.hostName = options.hostName ?? 'memory-host'
@@ -153,7 +155,11 @@ export class MemoryDriver implements HostDriver {
       if (this.machine.servers.get(serverId)?.power !== 'on') {
         throw new HostError('notRunning', 'The server is not running.')
       }
-      return memoryScreen(serverId)
+      const screen = memoryScreen(serverId)
+      const screens = this.#screens.get(serverId) ?? new Set()
+      this.#screens.set(serverId, screens.add(screen))
+      screen.once('close', () => screens.delete(screen))
+      return screen
     })
   }
 
@@ -194,6 +200,8 @@ export class MemoryDriver implements HostDriver {
     const server = this.machine.servers.get(serverId)
     if (server?.power !== 'on') return
     server.power = power
+    for (const screen of this.#screens.get(serverId) ?? []) screen.push(null)
+    this.#screens.delete(serverId)
     for (const listener of this.#listeners) listener()
   }
 
