@@ -51,7 +51,6 @@ export class ConsoleSockets {
         throw new ApiError('forbidden', 'Consoles open only from pages of this cloud.')
       }
       const { serverId, screen } = await openConsole(this.#cloud, tokenOf(request))
-      screen.on('error', (error) => this.#cloud.log.debug({ err: error, serverId }, 'a screen failed'))
       socket.once('close', () => screen.destroy())
       if (socket.destroyed) return void screen.destroy()
       socket.off('error', dropped)
@@ -85,8 +84,9 @@ export class ConsoleSockets {
     channel.on('error', (error) => log.debug({ err: error, serverId }, 'a console failed'))
     screen.pipe(channel, { end: false })
     channel.pipe(screen)
-    screen.once('end', () => client.close(1000, 'The screen of the server has ended.'))
-    screen.once('close', () => client.close(1000, 'The screen of the server has ended.'))
+    const end = () => client.close(1000, 'The screen of the server has ended.')
+    screen.once('end', end).once('close', end)
+    if (screen.destroyed) end()
 
     let isAlive = true
     client.on('pong', () => {

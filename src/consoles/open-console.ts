@@ -36,7 +36,7 @@ export async function checkConsole(cloud: Cloud, token: string): Promise<{ serve
  */
 export async function openConsole(cloud: Cloud, token: string): Promise<{ serverId: string; screen: Duplex }> {
   const { serverId, host } = await checkConsole(cloud, token)
-  const screen = await openScreen(host, serverId)
+  const screen = await openScreen(cloud, host, serverId)
   try {
     const isOurs = await cloud.db.transaction((tx) => useConsole(tx, token, cloud.clock.now()))
     if (!isOurs) throw new ApiError('unauthorized', REFUSAL.used)
@@ -47,9 +47,11 @@ export async function openConsole(cloud: Cloud, token: string): Promise<{ server
   return { serverId, screen }
 }
 
-async function openScreen(host: HostDriver, serverId: string): Promise<Duplex> {
+async function openScreen({ log }: Cloud, host: HostDriver, serverId: string): Promise<Duplex> {
   try {
-    return await host.openVnc(serverId)
+    const screen = await host.openVnc(serverId)
+    // From here on it may break at any moment, also before anyone reads from it.
+    return screen.on('error', (error) => log.debug({ err: error, serverId }, 'a screen failed'))
   } catch (error) {
     if (error instanceof HostError && error.failure === 'notRunning') {
       throw new ApiError('conflictingRequest', OFF, { cause: error })
