@@ -1,0 +1,523 @@
+/** The network side of a QEMU host: real namespaces, filters, DHCP and metadata, tried with stand-ins and with guests. */
+import assert from 'node:assert/strict'
+import { randomBytes } from 'node:crypto'
+import { chmod, mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { after, test } from 'node:test'
+import { pino } from 'pino'
+import type { MetadataAnswer, MetadataQuestion, PortPlan, RulePlan } from '../../src/host/host-driver.ts'
+import { LinuxNetwork } from '../../src/host/linux-network/linux-network.ts'
+import { namespaceName, namespacePrefix } from '../../src/host/linux-network/names.ts'
+import { buildTiny } from '../../src/images/tiny/build-tiny.ts'
+import { newId, newMacAddress } from '../../src/lib/ids.ts'
+import { until } from '../support/until.ts'
+import { BareGuest, run } from './bare-guest.ts'
+import { Agent, PATIENCE_MS, SILENCE_MS, StandIn } from './stand-in.ts'
+
+const TAP_USER = { uid: 64_055, gid: 64_055 }
+const log = pino({ level: 'silent' })
+
+/** Prefixes of all namespaces that this file made. */
+const prefixes: string[] = []
+after(async () => {
+  const left = await listNamespaces()
+  assert.deepEqual(
+    left.filter((name) => prefixes.some((prefix) => name.startsWith(prefix))),
+    [],
+    'namespaces were left behind',
+  )
+})
+
+const listNamespaces = (): Promise<string[]> => readdir('/run/netns').catch(() => [])
+
+/** A host's network in a directory of its own; takes everything away at the end. */
+class NetworkWorld implements AsyncDisposable {
+  readonly dataDir: string
+  readonly asked: MetadataQuestion[] = []
+  /** What the metadata service answers; may be replaced. */
+  answer: (question: MetadataQuestion) => Promise<MetadataAnswer> = async ({ networkId, ipAddress }) => ({
+    status: 200,
+    contentType: 'text/plain',
+    body: `${networkId} ${ipAddress}`,
+  })
+  #network: LinuxNetwork
+  readonly #ports = new Set<string>()
+
+  private constructor(dataDir: string) {
+    this.dataDir = dataDir
+    this.#network = this.#create()
+    prefixes.push(namespacePrefix(dataDir))
+  }
+
+  static async open(): Promise<NetworkWorld> {
+    const dataDir = await mkdtemp(join(tmpdir(), 'novella-network-'))
+    await chmod(dataDir, 0o711)
+    const world = new NetworkWorld(dataDir)
+    await world.network.start()
+    return world
+  }
+
+  get network(): LinuxNetwork {
+    return this.#network
+  }
+
+  #create(): LinuxNetwork {
+    const answerMetadata = (question: MetadataQuestion) => {
+      this.asked.push(question)
+      return this.answer(question)
+    }
+    return new LinuxNetwork({ dataDir: this.dataDir, tapUser: TAP_USER, answerMetadata, log })
+  }
+
+  /** As after a restart of the process: everything that outlives it is found again. */
+  async restart(): Promise<void> {
+    await this.#network[Symbol.asyncDispose]()
+    this.#network = this.#create()
+    await this.#network.start()
+  }
+
+  async ensure(...ports: PortPlan[]): Promise<void> {
+    for (const { portId } of ports) this.#ports.add(portId)
+    await Promise.all(ports.map((port) => this.#network.ensurePort(port)))
+  }
+
+  namespaceOf(port: PortPlan): string {
+    return namespaceName(this.dataDir, port.network.networkId)
+  }
+
+  file(port: PortPlan, name: string): string {
+    return join(this.dataDir, 'networks', port.network.networkId, name)
+  }
+
+  async dnsmasqPid(port: PortPlan): Promise<number> {
+    return Number(await readFile(this.file(port, 'dnsmasq.pid'), 'utf8'))
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    try {
+      await Promise.all([...this.#ports].map((portId) => this.#network.removePort(portId)))
+      await this.#network[Symbol.asyncDispose]()
+    } finally {
+      await rm(this.dataDir, { recursive: true, force: true })
+    }
+  }
+}
+
+const anything = (direction: RulePlan['direction']): RulePlan => ({
+  direction,
+  ethertype: 'IPv4',
+  protocol: null,
+  portRangeMin: null,
+  portRangeMax: null,
+  remoteIpPrefix: null,
+})
+const allow = (protocol: string, port: number, remoteIpPrefix: string | null = null): RulePlan => ({
+  ...anything('ingress'),
+  protocol,
+  portRangeMin: port,
+  portRangeMax: port,
+  remoteIpPrefix,
+})
+const OUT = anything('egress')
+
+/** Plans of ports on one network, at 10.78.0.11 and on. */
+function newNetwork(networkId = newId()): (change?: Partial<PortPlan>) => PortPlan {
+  const subnetId = newId()
+  const subnet = {
+    subnetId,
+    cidr: '10.78.0.0/24',
+    ipVersion: 4 as const,
+    gatewayIp: '10.78.0.1',
+    dhcpAddress: '10.78.0.2',
+    dnsNameservers: ['192.0.2.53'],
+    hostRoutes: [],
+  }
+  let count = 0
+  return (change = {}) => ({
+    portId: newId(),
+    serverId: newId(),
+    macAddress: newMacAddress(),
+    hostName: `guest-${++count}`,
+    addresses: [{ subnetId, ipAddress: `10.78.0.${10 + count}` }],
+    network: { networkId, mtu: 1450, subnets: [subnet] },
+    antiSpoofing: true,
+    rules: [OUT],
+    ...change,
+  })
+}
+
+const metadata = { ask: 'get', path: '/', waitMs: PATIENCE_MS } as const
+const isRunning = async (pid: number) => (await readFile(`/proc/${pid}/cmdline`, 'utf8').catch(() => '')) !== ''
+
+test('a guest is reached where a rule allows it, from another guest and from the namespace alike', async () => {
+  await using world = await NetworkWorld.open()
+  const newPort = newNetwork()
+  const [plan, other] = [newPort({ rules: [OUT, allow('tcp', 22)] }), newPort()]
+  await world.ensure(plan, other)
+  await using web = await StandIn.plug(world.network, plan)
+  await using peer = await StandIn.plug(world.network, other)
+  await using inside = await Agent.start(world.namespaceOf(plan))
+  for (const port of [22, 80]) await web.agent.ask({ ask: 'listen', port })
+  await peer.agent.ask({ ask: 'listen', port: 22 })
+
+  assert.equal(await peer.agent.connect(web.address, 22), 'open')
+  assert.equal(await inside.connect(web.address, 22), 'open')
+  assert.equal(await peer.agent.tryConnect(web.address, 80), 'silent')
+  assert.equal(await inside.tryConnect(web.address, 80), 'silent')
+  assert.equal(await web.agent.tryConnect(peer.address, 22), 'silent')
+
+  // The rule for one source lets in that one.
+  await world.ensure({ ...other, rules: [OUT, allow('tcp', 22, `${web.address}/32`)] })
+  assert.equal(await web.agent.connect(peer.address, 22), 'open')
+  assert.equal(await inside.tryConnect(peer.address, 22), 'silent')
+})
+
+test('a rule that is taken away ends the connections it had allowed, and no rule for egress means none', async () => {
+  await using world = await NetworkWorld.open()
+  const newPort = newNetwork()
+  const [plan, other] = [newPort({ rules: [OUT, allow('tcp', 22)] }), newPort()]
+  await world.ensure(plan, other)
+  await using web = await StandIn.plug(world.network, plan)
+  await using peer = await StandIn.plug(world.network, other)
+  await web.agent.ask({ ask: 'listen', port: 22 })
+  assert.equal(await peer.agent.ask({ ask: 'hold', address: web.address, port: 22 }), 'open')
+  assert.equal(await peer.agent.ask({ ask: 'echo', text: 'one', waitMs: PATIENCE_MS }), 'one')
+
+  await world.ensure({ ...plan, rules: [OUT] })
+  assert.equal(await peer.agent.ask({ ask: 'echo', text: 'two', waitMs: SILENCE_MS }), 'silent')
+
+  await world.ensure({ ...plan, rules: [OUT, allow('tcp', 22)] }, { ...other, rules: [] })
+  assert.equal(await peer.agent.tryConnect(web.address, 22), 'silent')
+  assert.deepEqual(await peer.agent.ask(metadata), { status: 200, body: `${plan.network.networkId} ${peer.address}` })
+})
+
+test('nothing of the namespace but DHCP and metadata is open to a guest', async () => {
+  await using world = await NetworkWorld.open()
+  const plan = newNetwork()()
+  await world.ensure(plan)
+  await using guest = await StandIn.plug(world.network, plan)
+  await using inside = await Agent.start(world.namespaceOf(plan))
+  await inside.ask({ ask: 'listen', port: 22 })
+  await inside.ask({ ask: 'listenUdp', port: 53 })
+
+  assert.equal(await inside.connect('10.78.0.2', 22), 'open')
+  assert.equal(await guest.agent.tryConnect('10.78.0.2', 22), 'silent')
+  assert.equal(await guest.agent.tryConnect('169.254.169.254', 22), 'silent')
+  assert.equal(await guest.agent.tryConnect('10.78.0.2', 80), 'silent')
+  assert.equal(await guest.agent.connect('169.254.169.254', 80), 'open')
+  await guest.agent.ask({ ask: 'sendUdp', address: '10.78.0.2', port: 53, text: 'from the guest' })
+  await inside.ask({ ask: 'sendUdp', address: '10.78.0.2', port: 53, text: 'from inside' })
+  await until('the datagram from inside comes', async () => (await heard(inside)).includes('from inside'))
+  assert.deepEqual(await heard(inside), ['from inside'])
+})
+
+const heard = async (agent: Agent): Promise<string[]> => (await agent.ask({ ask: 'heard' })) as string[]
+
+test('frames with a foreign address or MAC are dropped, unless anti-spoofing is off', async () => {
+  await using world = await NetworkWorld.open()
+  const newPort = newNetwork()
+  const plan = newPort()
+  const other = newPort({ rules: [OUT, anything('ingress')] })
+  await world.ensure(plan, other)
+  await using liar = await StandIn.plug(world.network, plan)
+  await using peer = await StandIn.plug(world.network, other)
+  await peer.agent.ask({ ask: 'listenUdp', port: 9 })
+  const send = (text: string, more: { from?: string; fromPort?: number } = {}) =>
+    liar.agent.ask({ ask: 'sendUdp', address: peer.address, port: 9, text, ...more })
+  const arrives = (text: string) => until(`${text} arrives`, async () => (await heard(peer.agent)).includes(text))
+  const mac = (address: string) => liar.change(`link set eth0 address ${address}`)
+
+  await liar.change('addr add 10.78.0.99/24 dev eth0')
+  await send('own address')
+  await arrives('own address')
+  await send('foreign address', { from: '10.78.0.99' })
+  await send('as a DHCP server', { from: liar.address, fromPort: 67 })
+  await mac('fa:16:3e:99:99:99')
+  await send('foreign MAC')
+  await mac(plan.macAddress)
+  await send('own address again')
+  await arrives('own address again')
+  assert.deepEqual(await heard(peer.agent), ['own address', 'own address again'])
+
+  await world.ensure({ ...plan, antiSpoofing: false })
+  await send('foreign address, allowed', { from: '10.78.0.99' })
+  await arrives('foreign address, allowed')
+  // Even so the metadata of another address stay closed.
+  const asOther = await liar.agent.ask({ ...metadata, from: '10.78.0.99', waitMs: SILENCE_MS })
+  assert.deepEqual(asOther, { status: 0, body: 'silent' })
+  assert.deepEqual(await liar.agent.ask({ ...metadata, from: liar.address }), {
+    status: 200,
+    body: `${plan.network.networkId} ${liar.address}`,
+  })
+})
+
+test('broadcasts and frames for a foreign address meet the security group of each receiver', async () => {
+  await using world = await NetworkWorld.open()
+  const newPort = newNetwork()
+  const [plan, closed, open] = [newPort(), newPort(), newPort({ rules: [OUT, allow('udp', 9)] })]
+  await world.ensure(plan, closed, open)
+  await using sender = await StandIn.plug(world.network, plan)
+  await using first = await StandIn.plug(world.network, closed)
+  await using second = await StandIn.plug(world.network, open)
+  const foreign = '198.51.100.7'
+  for (const receiver of [first, second]) {
+    await receiver.agent.ask({ ask: 'listenUdp', port: 9 })
+    await receiver.change(`addr add ${foreign}/32 dev eth0`)
+  }
+  await sender.agent.ask({ ask: 'sendUdp', address: '255.255.255.255', port: 9, text: 'to all' })
+  for (const { address } of [first, second]) {
+    await sender.change(`route replace ${foreign} via ${address}`)
+    await sender.agent.ask({ ask: 'sendUdp', address: foreign, port: 9, text: `by ${address}` })
+  }
+  await until('both arrive', async () => (await heard(second.agent)).length === 2)
+  assert.deepEqual(await heard(second.agent), ['to all', `by ${second.address}`])
+  assert.deepEqual(await heard(first.agent), [])
+})
+
+test('a guest is offered its address and options by DHCP, and not in the name of another', async () => {
+  await using world = await NetworkWorld.open()
+  const newPort = newNetwork()
+  const [plan, other] = [newPort(), newPort()]
+  await world.ensure(plan, other)
+  await using guest = await StandIn.plug(world.network, plan)
+  const discover = (macAddress: string, waitMs = PATIENCE_MS) =>
+    guest.agent.ask({ ask: 'discover', macAddress, waitMs }) as Promise<{ address: string; options: object }>
+
+  const offer = await discover(plan.macAddress)
+  assert.equal(offer.address, '10.78.0.11')
+  const { 1: mask, 3: router, 6: dns, 12: name, 26: mtu, 121: routes } = offer.options as Record<number, string>
+  assert.deepEqual({ mask, router, dns, mtu }, { mask: 'ffffff00', router: '0a4e0001', dns: 'c0000235', mtu: '05aa' })
+  assert.equal(Buffer.from(name ?? '', 'hex').toString(), 'guest-1')
+  assert.equal(routes, '20a9fea9fe0a4e0002' + '000a4e0001') // metadata by the DHCP address, all else by the gateway
+  assert.equal(await discover(other.macAddress, SILENCE_MS), 'silent')
+  // Without the filter in between dnsmasq would have answered.
+  await world.ensure({ ...plan, antiSpoofing: false })
+  assert.equal((await discover(other.macAddress)).address, '10.78.0.12')
+})
+
+test('an address given to a new card is offered to it, though the old card still holds a lease', async () => {
+  await using world = await NetworkWorld.open()
+  const newPort = newNetwork()
+  const [plan, keeper] = [newPort(), newPort()]
+  await world.ensure(plan, keeper)
+  const pid = await world.dnsmasqPid(plan)
+  await using old = await StandIn.plug(world.network, plan)
+  await old.agent.ask({ ask: 'discover', macAddress: plan.macAddress, waitMs: PATIENCE_MS })
+  // As dnsmasq records it once the guest has taken the offer.
+  const lease = `4000000000 ${plan.macAddress} 10.78.0.11 guest-1 *\n`
+  process.kill(pid, 'SIGKILL')
+  await until('dnsmasq is gone', async () => !(await isRunning(pid)))
+  await writeFile(world.file(plan, 'dhcp-leases'), lease)
+  await world.network.removePort(plan.portId)
+
+  const renewed = { ...plan, portId: newId(), macAddress: newMacAddress() }
+  await world.ensure(renewed)
+  await using guest = await StandIn.plug(world.network, renewed)
+  const ask = { ask: 'discover', macAddress: renewed.macAddress, waitMs: PATIENCE_MS } as const
+  assert.equal(((await guest.agent.ask(ask)) as { address: string }).address, '10.78.0.11')
+})
+
+test('overlapping networks answer metadata separately, by socket and address, whatever a header says', async () => {
+  await using world = await NetworkWorld.open()
+  const plans = [newNetwork()(), newNetwork()()] as const
+  await world.ensure(...plans)
+  await using one = await StandIn.plug(world.network, plans[0])
+  await using two = await StandIn.plug(world.network, plans[1])
+  assert.equal(one.address, two.address)
+  for (const [guest, plan] of [
+    [one, plans[0]],
+    [two, plans[1]],
+  ] as const) {
+    assert.deepEqual(await guest.agent.ask(metadata), {
+      status: 200,
+      body: `${plan.network.networkId} 10.78.0.11`,
+    })
+  }
+  await one.agent.ask({ ...metadata, method: 'PUT', path: '/latest/api/token?x=1', body: 'x' })
+  const last = world.asked.at(-1)
+  assert.deepEqual([last?.method, last?.path], ['PUT', '/latest/api/token?x=1'])
+})
+
+test('the metadata service gives no internals away, refuses long bodies, and bounds the connections of one guest', async () => {
+  await using world = await NetworkWorld.open()
+  const plan = newNetwork()()
+  await world.ensure(plan)
+  await using guest = await StandIn.plug(world.network, plan)
+  world.answer = () => Promise.reject(new Error('secret detail'))
+  assert.deepEqual(await guest.agent.ask(metadata), { status: 500, body: 'Internal Server Error' })
+  const long = (await guest.agent.ask({ ...metadata, method: 'POST', body: 'x'.repeat(5_000) })) as { status: number }
+  assert.equal(long.status, 413)
+
+  let release = () => {}
+  const gate = new Promise<void>((resolve) => {
+    release = resolve
+  })
+  world.asked.length = 0
+  world.answer = async () => {
+    await gate
+    return { status: 200, contentType: 'text/plain', body: 'late' }
+  }
+  const calls = Array.from({ length: 20 }, () => guest.agent.ask({ ...metadata, waitMs: PATIENCE_MS }))
+  await until('sixteen ask', () => world.asked.length === 16)
+  const refused = await Promise.race(calls)
+  assert.equal((refused as { status: number }).status, 0)
+  release()
+  const answers = (await Promise.all(calls)) as { status: number }[]
+  assert.equal(answers.filter(({ status }) => status === 200).length, 16)
+})
+
+test('everything goes on while the process is away, and is found again by the next one', async () => {
+  await using world = await NetworkWorld.open()
+  const newPort = newNetwork()
+  const plan = newPort()
+  await world.ensure(plan)
+  await using guest = await StandIn.plug(world.network, plan)
+  const pid = await world.dnsmasqPid(plan)
+  await world.network[Symbol.asyncDispose]()
+  const ask = { ask: 'discover', macAddress: plan.macAddress, waitMs: PATIENCE_MS } as const
+  assert.equal(((await guest.agent.ask(ask)) as { address: string }).address, '10.78.0.11')
+
+  await world.restart()
+  assert.equal(await world.dnsmasqPid(plan), pid)
+  assert.equal(((await guest.agent.ask(metadata)) as { status: number }).status, 200)
+  // A new guest is announced to the dnsmasq of the process before, and removal works on what it made.
+  const next = newPort()
+  await world.ensure(next)
+  assert.equal(await world.dnsmasqPid(plan), pid)
+  await using second = await StandIn.plug(world.network, next)
+  const asked = { ...ask, macAddress: next.macAddress }
+  assert.equal(((await second.agent.ask(asked)) as { address: string }).address, '10.78.0.12')
+  await world.network.removePort(plan.portId)
+  await world.network.removePort(next.portId)
+  await until('dnsmasq is gone', async () => !(await isRunning(pid)))
+  assert.ok(!(await listNamespaces()).includes(world.namespaceOf(plan)))
+})
+
+test('what was damaged by hand is mended when a port is asked for again', async () => {
+  await using world = await NetworkWorld.open()
+  const plan = newNetwork()()
+  await world.ensure(plan)
+  const namespace = world.namespaceOf(plan)
+  const works = async () => {
+    await using guest = await StandIn.plug(world.network, plan)
+    assert.equal(((await guest.agent.ask(metadata)) as { status: number }).status, 200)
+    const ask = { ask: 'discover', macAddress: plan.macAddress, waitMs: PATIENCE_MS } as const
+    assert.equal(((await guest.agent.ask(ask)) as { address: string }).address, '10.78.0.11')
+  }
+  const damages: [string, () => Promise<unknown>][] = [
+    ['the bridge is deleted', () => run('ip', ['-n', namespace, 'link', 'delete', 'br0'])],
+    ['the namespace is deleted', () => run('ip', ['netns', 'delete', namespace])],
+    ['dnsmasq is killed', async () => process.kill(await world.dnsmasqPid(plan), 'SIGKILL')],
+    ['the tap is taken off', () => works()],
+  ]
+  for (const [what, damage] of damages) {
+    const pid = await world.dnsmasqPid(plan)
+    await damage()
+    if (what.startsWith('dnsmasq')) await until('dnsmasq is gone', async () => !(await isRunning(pid)))
+    await world.ensure(plan)
+    assert.ok(await world.network.findTap(plan.portId), what)
+    await works()
+    await world.ensure(plan) // the stand-in took the tap's place with it
+  }
+})
+
+test('removing is complete, may be repeated, and finishes what a crash broke off', async () => {
+  await using world = await NetworkWorld.open()
+  const newPort = newNetwork()
+  const [one, two] = [newPort(), newPort()]
+  await world.ensure(one, two)
+  assert.equal(await world.network.findTap(newId()), undefined)
+  await world.network.removePort(one.portId)
+  await world.network.removePort(one.portId)
+  assert.equal(await world.network.findTap(one.portId), undefined)
+  assert.ok(await world.network.findTap(two.portId))
+  assert.doesNotMatch(await readFile(world.file(one, 'dhcp-hosts'), 'utf8'), new RegExp(one.macAddress))
+
+  // Killed after the namespace went, before the directory did.
+  await run('ip', ['netns', 'delete', world.namespaceOf(two)])
+  await world.restart()
+  assert.equal(await world.network.findTap(two.portId), undefined)
+  await world.network.removePort(two.portId)
+  assert.deepEqual(await readdir(join(world.dataDir, 'networks')), [])
+
+  // A namespace of ours that nothing names, and one of somebody else's directory.
+  const stray = namespaceName(world.dataDir, newId())
+  const foreign = `nv-${randomBytes(3).toString('hex')}-${newId()}`
+  for (const name of [stray, foreign]) await run('ip', ['netns', 'add', name])
+  try {
+    await world.restart()
+    const left = await listNamespaces()
+    assert.deepEqual([left.includes(stray), left.includes(foreign)], [false, true])
+  } finally {
+    await run('ip', ['netns', 'delete', foreign])
+  }
+})
+
+test('a plan with a value that is none changes nothing', async () => {
+  await using world = await NetworkWorld.open()
+  const newPort = newNetwork()
+  const plan = newPort()
+  await world.ensure(plan)
+  const bad = newPort({ macAddress: 'fa:16:3e:00:00:01,10.78.0.66' })
+  await assert.rejects(world.network.ensurePort(bad), /Not a MAC/)
+  assert.deepEqual(await readdir(world.file(plan, 'ports')), [`${plan.portId}.json`])
+  await world.ensure(newPort())
+})
+
+test('real guests boot by DHCP and metadata, and the default group holds for ping and tcp', async () => {
+  await using world = await NetworkWorld.open()
+  const image = await buildTiny({ cacheDir: process.env.NOVELLA_CACHE_DIR ?? '/var/cache/novella' })
+  const newPort = newNetwork()
+  const ping = { ...allow('icmp', 0), portRangeMin: null, portRangeMax: null }
+  const plans = [
+    newPort({ rules: [OUT, ping, ...[22, 80, 443].map((port) => allow('tcp', port))] }),
+    newPort(),
+  ] as const
+  await world.ensure(...plans)
+  world.answer = async ({ ipAddress, path }) => {
+    const plan = plans.find(({ addresses }) => addresses[0]?.ipAddress === ipAddress)
+    return path === '/openstack/latest/meta_data.json' && plan
+      ? {
+          status: 200,
+          contentType: 'application/json',
+          body: JSON.stringify({ uuid: plan.serverId, name: plan.hostName }),
+        }
+      : { status: 404, contentType: 'text/plain', body: '' }
+  }
+  const start = async (plan: PortPlan) => {
+    const directory = join(world.dataDir, plan.hostName)
+    await mkdir(directory)
+    const disk = join(directory, 'disk.qcow2')
+    await run('qemu-img', [
+      'create',
+      '-q',
+      '-f',
+      'qcow2',
+      '-F',
+      'qcow2',
+      '-b',
+      join(image.directory, 'disk.qcow2'),
+      disk,
+    ])
+    const tap = await world.network.findTap(plan.portId)
+    const cards = [{ tap: tap?.tapName ?? '', macAddress: plan.macAddress }]
+    return new BareGuest({ image, boot: 'kernel', disk, directory, namespace: tap?.namespace, cards })
+  }
+  await using web = await start(plans[0])
+  await using peer = await start(plans[1])
+  await web.awaitConsole(/\bguest-1 login: /)
+  await peer.awaitConsole(/\bguest-2 login: /)
+
+  assert.match(await web.shell('ip -4 addr show eth0'), /mtu 1450[\s\S]*inet 10\.78\.0\.11\/24/)
+  await using inside = await Agent.start(world.namespaceOf(plans[0]))
+  assert.equal(await inside.connect('10.78.0.11', 22), 'open')
+  assert.equal(await inside.connect('10.78.0.11', 80), 'ECONNREFUSED')
+  assert.equal(await inside.tryConnect('10.78.0.11', 8080), 'silent')
+  assert.equal(await inside.tryConnect('10.78.0.12', 22), 'silent')
+  const pings = (guest: BareGuest, address: string) =>
+    guest.shell(`ping -c 3 -W 2 ${address} >/dev/null && echo answered || echo silent`)
+  assert.equal(await pings(peer, '10.78.0.11'), 'answered\n')
+  assert.equal(await pings(web, '10.78.0.12'), 'silent\n')
+  assert.equal(await pings(web, '10.78.0.2'), 'answered\n')
+})

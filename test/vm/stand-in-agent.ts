@@ -1,0 +1,141 @@
+/**
+ * Runs inside a namespace on behalf of a test: opens connections, listens, and asks for an address. Spoken to by
+ * StandIn (stand-in.ts) through Node's IPC, one question after the other.
+ */
+import { createSocket } from 'node:dgram'
+import { once } from 'node:events'
+import { request } from 'node:http'
+import { connect, createServer, type Socket } from 'node:net'
+
+export type Question =
+  | { ask: 'listen'; port: number }
+  | { ask: 'connect'; address: string; port: number; from?: string; waitMs: number }
+  | { ask: 'hold'; address: string; port: number }
+  | { ask: 'echo'; text: string; waitMs: number }
+  | { ask: 'get'; path: string; method?: string; from?: string; waitMs: number; body?: string }
+  | { ask: 'listenUdp'; port: number }
+  | { ask: 'heard' }
+  | { ask: 'sendUdp'; address: string; port: number; text: string; from?: string; fromPort?: number }
+  | { ask: 'discover'; macAddress: string; waitMs: number }
+
+const heard: string[] = []
+let held: Socket | undefined
+
+async function answer(question: Question): Promise<unknown> {
+  switch (question.ask) {
+    case 'listen': {
+      const server = createServer((socket) => socket.on('error', () => {}).pipe(socket)).listen(
+        question.port,
+        '0.0.0.0',
+      )
+      return void (await once(server, 'listening'))
+    }
+    case 'connect': {
+      const socket = connect({ host: question.address, port: question.port, localAddress: question.from })
+      return await outcome(socket, question.waitMs)
+    }
+    case 'hold': {
+      held = connect({ host: question.address, port: question.port })
+      held.on('error', () => {})
+      return await once(held, 'connect').then(() => 'open')
+    }
+    case 'echo': {
+      const back = held
+        ? once(held, 'data').then(([data]) => String(data))
+        : Promise.reject(new Error('nothing is held'))
+      held?.write(question.text)
+      return await Promise.race([back, after(question.waitMs, 'silent')])
+    }
+    case 'get':
+      return await get(question)
+    case 'listenUdp': {
+      const socket = createSocket('udp4', (message) => heard.push(String(message))).bind(question.port, '0.0.0.0')
+      return void (await once(socket, 'listening'))
+    }
+    case 'heard':
+      return heard
+    case 'sendUdp': {
+      const socket = createSocket('udp4').bind(question.fromPort ?? 0, question.from ?? '0.0.0.0')
+      await once(socket, 'listening')
+      socket.setBroadcast(true)
+      await new Promise((resolve) => socket.send(question.text, question.port, question.address, resolve))
+      return socket.close() && undefined
+    }
+    case 'discover':
+      return await discover(question.macAddress, question.waitMs)
+  }
+}
+
+const after = <T>(ms: number, value: T): Promise<T> => new Promise((resolve) => setTimeout(resolve, ms, value))
+
+/** `open`, `silent` when nothing came back, or the code of the error. */
+async function outcome(socket: Socket, waitMs: number): Promise<string> {
+  const ended = once(socket, 'connect').then(
+    () => 'open',
+    (error) => String(error.code),
+  )
+  const result = await Promise.race([ended, after(waitMs, 'silent')])
+  socket.on('error', () => {}).destroy()
+  return result
+}
+
+function get(question: Extract<Question, { ask: 'get' }>): Promise<unknown> {
+  return new Promise((resolve) => {
+    const call = request(
+      {
+        host: '169.254.169.254',
+        path: question.path,
+        method: question.method ?? 'GET',
+        localAddress: question.from,
+        timeout: question.waitMs,
+        headers: { 'x-forwarded-for': '10.66.66.66' },
+      },
+      async (response) => {
+        let body = ''
+        for await (const chunk of response) body += chunk
+        resolve({ status: response.statusCode, body })
+      },
+    )
+    call.on('timeout', () => call.destroy(new Error('silent')))
+    call.on('error', (error) => resolve({ status: 0, body: error.message }))
+    call.end(question.body)
+  })
+}
+
+/** Broadcasts a DHCPDISCOVER for a MAC and answers the offer: its address and its options as hex, or `silent`. */
+async function discover(macAddress: string, waitMs: number): Promise<unknown> {
+  const mac = Buffer.from(macAddress.replaceAll(':', ''), 'hex')
+  const message = Buffer.alloc(300)
+  message.set([1, 1, 6, 0, 0x4e, 0x6f, 0x76, 0x61]) // BOOTREQUEST, Ethernet, transaction
+  message[10] = 0x80 // answer by broadcast
+  message.set(mac, 28)
+  // Magic; DISCOVER; wanted: mask, router, DNS, host name, MTU, classless routes; end.
+  message.set([99, 130, 83, 99, 53, 1, 1, 55, 6, 1, 3, 6, 12, 26, 121, 255], 236)
+
+  const socket = createSocket({ type: 'udp4', reuseAddr: true }).bind(68, '0.0.0.0')
+  await once(socket, 'listening')
+  socket.setBroadcast(true)
+  const offer = once(socket, 'message').then(([data]) => readOffer(data as Buffer))
+  await new Promise((resolve) => socket.send(message, 67, '255.255.255.255', resolve))
+  const result = await Promise.race([offer, after(waitMs, 'silent')])
+  socket.close()
+  return result
+}
+
+function readOffer(data: Buffer): { address: string; options: Record<number, string> } {
+  const options: Record<number, string> = {}
+  for (let at = 240; data[at] !== undefined && data[at] !== 255; ) {
+    const code = data[at] ?? 0
+    const length = code === 0 ? -1 : (data[at + 1] ?? 0)
+    if (length >= 0) options[code] = data.subarray(at + 2, at + 2 + length).toString('hex')
+    at += 2 + length
+  }
+  return { address: data.subarray(16, 20).join('.'), options }
+}
+
+process.on('message', async ({ id, question }: { id: number; question: Question }) => {
+  const value = await answer(question).catch((error: unknown) => ({ failed: String(error) }))
+  process.send?.({ id, value })
+})
+process.on('disconnect', () => process.exit(0))
+process.send?.({ id: 0 })

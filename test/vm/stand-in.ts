@@ -1,0 +1,123 @@
+/**
+ * A quick stand-in for a guest: a namespace with one card, a veth pair whose other end takes the place, and the name,
+ * of the port's tap. The filters know taps by name, so what they do to it they do to a guest.
+ */
+import { type ChildProcess, spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { fileURLToPath } from 'node:url'
+import type { PortPlan } from '../../src/host/host-driver.ts'
+import type { LinuxNetwork } from '../../src/host/linux-network/linux-network.ts'
+import { newHexId } from '../../src/lib/ids.ts'
+import { run } from './bare-guest.ts'
+import type { Question } from './stand-in-agent.ts'
+
+const AGENT = fileURLToPath(new URL('./stand-in-agent.ts', import.meta.url))
+
+/** How long an answer that should come may take, and one that should not, in milliseconds. */
+export const PATIENCE_MS = 20_000
+export const SILENCE_MS = 1_000
+
+/** A program inside a namespace that does what a test asks. */
+export class Agent implements AsyncDisposable {
+  readonly #child: ChildProcess
+  readonly #waiting = new Map<number, (value: unknown) => void>()
+  #lastId = 0
+
+  private constructor(child: ChildProcess) {
+    this.#child = child
+    child.on('message', ({ id, value }: { id: number; value: unknown }) => this.#waiting.get(id)?.(value))
+  }
+
+  static async start(namespace: string): Promise<Agent> {
+    const command = ['netns', 'exec', namespace, process.execPath, AGENT]
+    const agent = new Agent(spawn('ip', command, { stdio: ['ignore', 'inherit', 'inherit', 'ipc'] }))
+    await once(agent.#child, 'message')
+    return agent
+  }
+
+  ask(question: Question): Promise<unknown> {
+    const id = ++this.#lastId
+    return new Promise((resolve, reject) => {
+      this.#waiting.set(id, resolve)
+      this.#child.send({ id, question }, (error) => error && reject(error))
+    })
+  }
+
+  /** What becomes of a connection that should succeed. */
+  connect(address: string, port: number, from?: string): Promise<unknown> {
+    return this.ask({ ask: 'connect', address, port, from, waitMs: PATIENCE_MS })
+  }
+
+  /** What becomes of a connection that should not. */
+  tryConnect(address: string, port: number, from?: string): Promise<unknown> {
+    return this.ask({ ask: 'connect', address, port, from, waitMs: SILENCE_MS })
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    const gone = once(this.#child, 'exit')
+    if (this.#child.exitCode !== null || this.#child.signalCode !== null) return
+    this.#child.kill('SIGKILL')
+    await gone
+  }
+}
+
+export class StandIn implements AsyncDisposable {
+  readonly namespace: string
+  readonly agent: Agent
+  readonly #port: PortPlan
+
+  private constructor(namespace: string, agent: Agent, port: PortPlan) {
+    this.namespace = namespace
+    this.agent = agent
+    this.#port = port
+  }
+
+  /** Plugs a stand-in in place of the port's tap, with the port's MAC and addresses. */
+  static async plug(network: LinuxNetwork, port: PortPlan): Promise<StandIn> {
+    const tap = await network.findTap(port.portId)
+    if (!tap) throw new Error('the port has no tap')
+    const namespace = `standin-${newHexId().slice(0, 8)}`
+    await run('ip', ['netns', 'add', namespace])
+    try {
+      const { mtu, subnets } = port.network
+      const card = `eth0 address ${port.macAddress} netns ${namespace}`
+      await batch(tap.namespace, [
+        `link delete ${tap.tapName}`,
+        `link add ${tap.tapName} mtu ${mtu} type veth peer ${card}`,
+        `link set ${tap.tapName} master br0 up`,
+      ])
+      await batch(namespace, [
+        'link set lo up',
+        `link set eth0 mtu ${mtu} up`,
+        ...port.addresses.map(({ ipAddress, subnetId }) => {
+          const cidr = subnets.find((subnet) => subnet.subnetId === subnetId)?.cidr
+          return `addr add ${ipAddress}/${cidr?.split('/')[1]} dev eth0`
+        }),
+        'route add 255.255.255.255 dev eth0',
+        `route add 169.254.169.254 via ${subnets[0]?.dhcpAddress}`,
+      ])
+      return new StandIn(namespace, await Agent.start(namespace), port)
+    } catch (error) {
+      await run('ip', ['netns', 'delete', namespace])
+      throw error
+    }
+  }
+
+  get address(): string {
+    return this.#port.addresses[0]?.ipAddress ?? ''
+  }
+
+  /** `ip` commands inside the stand-in. */
+  change(...commands: string[]): Promise<void> {
+    return batch(this.namespace, commands)
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.agent[Symbol.asyncDispose]()
+    await run('ip', ['netns', 'delete', this.namespace])
+  }
+}
+
+async function batch(namespace: string, commands: string[]): Promise<void> {
+  for (const command of commands) await run('ip', ['-n', namespace, ...command.split(' ')])
+}
