@@ -1,6 +1,7 @@
 import { printConfig } from './commands/config-command.ts'
 import { down } from './commands/down.ts'
 import { help } from './commands/help.ts'
+import { MissingPackagesError } from './commands/system-packages.ts'
 import { up } from './commands/up.ts'
 import { ConfigError, readConfig } from './config.ts'
 import { NewerDatabaseError } from './db/migrations/migrate.ts'
@@ -9,7 +10,7 @@ import { DataDirectoryError } from './lib/data-directory.ts'
 import { VERSION } from './lib/version.ts'
 
 /** Failures whose message is for the person at the terminal; all others are bugs and show where they happened. */
-const EXPECTED = [ConfigError, NewerDatabaseError, HostError, DataDirectoryError]
+const EXPECTED = [ConfigError, NewerDatabaseError, HostError, DataDirectoryError, MissingPackagesError]
 
 const [command = 'help', ...args] = process.argv.slice(2)
 try {
@@ -34,7 +35,7 @@ try {
       process.exitCode = 2
   }
 } catch (error) {
-  const isExpected = EXPECTED.some((kind) => error instanceof kind) || (error as { isExpected?: boolean }).isExpected
+  const isExpected = EXPECTED.some((kind) => error instanceof kind)
   console.error(isExpected ? `novella: ${(error as Error).message}` : error)
   process.exitCode = 1
 }

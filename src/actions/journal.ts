@@ -1,6 +1,5 @@
 import type { Reader, Tx } from '../db/database.ts'
 import type { Row } from '../db/schema.ts'
-import { newId } from '../lib/ids.ts'
 import type { AnyAction } from './action.ts'
 
 /** Who asked, for the record. */
@@ -19,14 +18,12 @@ export async function acceptAction<Input>(
   action: AnyAction,
   resourceId: string,
   input: Input,
-  asker: Asker,
+  { requestId, projectId, userId }: Asker,
   now: number,
-): Promise<string> {
-  const id = newId()
-  await tx
+): Promise<number> {
+  const { id } = await tx
     .insertInto('actions')
     .values({
-      id,
       name: action.name,
       resourceId,
       step: action.first,
@@ -40,11 +37,14 @@ export async function acceptAction<Input>(
       dueAt: now,
       leaseToken: null,
       leaseUntil: 0,
-      ...asker,
+      requestId,
+      projectId,
+      userId,
       result: null,
       finishedAt: null,
     })
-    .execute()
+    .returning('id')
+    .executeTakeFirstOrThrow()
   await action.entering?.(tx, resourceId, action.first, input)
   return id
 }
@@ -74,16 +74,10 @@ export async function findOpenAction(read: Reader, resourceId: string): Promise<
 
 /** All actions of a resource, oldest first. */
 export async function listActions(read: Reader, resourceId: string): Promise<Row<'actions'>[]> {
-  return read
-    .selectFrom('actions')
-    .selectAll()
-    .where('resourceId', '=', resourceId)
-    .orderBy('acceptedAt')
-    .orderBy('id')
-    .execute()
+  return read.selectFrom('actions').selectAll().where('resourceId', '=', resourceId).orderBy('id').execute()
 }
 
 /** What the steps of an action did, in order. */
-export async function listEvents(read: Reader, actionId: string): Promise<Row<'actionEvents'>[]> {
+export async function listEvents(read: Reader, actionId: number): Promise<Row<'actionEvents'>[]> {
   return read.selectFrom('actionEvents').selectAll().where('actionId', '=', actionId).orderBy('id').execute()
 }

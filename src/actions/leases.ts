@@ -33,7 +33,7 @@ export async function leaseDue(db: Database, holder: string, now: number, limit:
         ),
       )
       .orderBy('dueAt')
-      .orderBy('acceptedAt')
+      .orderBy('id')
       .limit(limit)
     if (db.kind === 'postgres') due = due.forUpdate().skipLocked()
     const rows = await due.execute()
@@ -53,7 +53,7 @@ export async function leaseDue(db: Database, holder: string, now: number, limit:
 }
 
 /** Keeps the leases of steps that take long. */
-export async function renewLeases(tx: Tx, holder: string, ids: string[], now: number): Promise<void> {
+export async function renewLeases(tx: Tx, holder: string, ids: number[], now: number): Promise<void> {
   if (ids.length === 0) return
   await tx
     .updateTable('actions')
@@ -67,7 +67,7 @@ export async function renewLeases(tx: Tx, holder: string, ids: string[], now: nu
  * Writes to an action only while it is open and leased to `holder`.
  * @throws LeaseLostError otherwise, which rolls the whole transaction back.
  */
-export async function updateLeased(tx: Tx, holder: string, id: string, change: Partial<Row<'actions'>>): Promise<void> {
+export async function updateLeased(tx: Tx, holder: string, id: number, change: Partial<Row<'actions'>>): Promise<void> {
   const { numUpdatedRows } = await tx
     .updateTable('actions')
     .set(change)
@@ -79,7 +79,7 @@ export async function updateLeased(tx: Tx, holder: string, id: string, change: P
 }
 
 /** Ends the lease on an action that was closed by a takeover, so that its successor may start. */
-export async function releaseLease(tx: Tx, holder: string, id: string): Promise<void> {
+export async function releaseLease(tx: Tx, holder: string, id: number): Promise<void> {
   await tx
     .updateTable('actions')
     .set({ leaseToken: null, leaseUntil: 0 })

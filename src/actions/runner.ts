@@ -37,7 +37,7 @@ export class Runner implements AsyncDisposable {
   readonly #options: RunnerOptions
   readonly #actions: Map<string, AnyAction>
   readonly #holder = newSecret()
-  readonly #running = new Map<string, Promise<void>>()
+  readonly #running = new Map<number, Promise<void>>()
   #isStopping = false
   #isLooking = false
   #lookAgain = false
@@ -151,12 +151,12 @@ export class Runner implements AsyncDisposable {
     const startedAt = clock.now()
     const subject = await action.read(row.resourceId)
     if (!subject) return this.#commit(action, row, { done: true }, { startedAt, failure: 'The resource is gone.' })
-    const context = {
-      ...subject,
+    // Assigned, not spread: a getter of the subject throws only in the step that uses it.
+    const context = Object.assign(subject, {
       input: JSON.parse(row.input),
       ageMs: startedAt - row.acceptedAt,
       stepAgeMs: startedAt - row.stepEnteredAt,
-    }
+    })
     try {
       if (startedAt > row.deadlineAt) throw new DeadlineError(row.name, row.step)
       const step = action.steps[row.step]

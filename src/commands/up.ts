@@ -9,6 +9,7 @@ import { DataDirectoryError } from '../lib/data-directory.ts'
 import { openLog } from '../lib/log.ts'
 import { seed } from '../seed.ts'
 import { newProgress } from './progress.ts'
+import { ensureSystemPackages, FOR_GUESTS } from './system-packages.ts'
 
 /** Starts the cloud in the foreground; resolves when a signal ended it. Guests go on running. */
 export async function up(config: Config): Promise<void> {
@@ -17,6 +18,7 @@ export async function up(config: Config): Promise<void> {
   for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => ended.abort())
 
   const progress = newProgress()
+  if (config.driver === 'qemu') ensureSystemPackages(FOR_GUESTS, progress.step)
   const log = openLog(logFile(config), config.logLevel)
   await using cloud = await openCloud(config, { log })
   const app = await buildApp(cloud)

@@ -270,7 +270,8 @@ export interface ServersTable {
 }
 
 export interface ActionsTable {
-  id: string
+  /** Counts up in the order of acceptance. */
+  id: Generated<number>
   name: string
   resourceId: string
   step: string
@@ -296,7 +297,7 @@ export interface ActionsTable {
 
 export interface ActionEventsTable {
   id: Generated<number>
-  actionId: string
+  actionId: number
   step: string
   startedAt: number
   finishedAt: number

@@ -3,9 +3,7 @@ import { autoId } from './auto-id.ts'
 
 /** Durable actions and their events. */
 export async function up(db: Kysely<unknown>): Promise<void> {
-  await db.schema
-    .createTable('actions')
-    .addColumn('id', 'text', (c) => c.primaryKey())
+  await autoId(db, db.schema.createTable('actions'))
     .addColumn('name', 'text', (c) => c.notNull())
     .addColumn('resourceId', 'text', (c) => c.notNull())
     .addColumn('step', 'text', (c) => c.notNull())
@@ -41,7 +39,7 @@ export async function up(db: Kysely<unknown>): Promise<void> {
     .execute()
   await db.schema.createIndex('actionsOfResource').on('actions').columns(['resourceId', 'acceptedAt']).execute()
   await autoId(db, db.schema.createTable('actionEvents'))
-    .addColumn('actionId', 'text', (c) => c.notNull().references('actions.id').onDelete('cascade'))
+    .addColumn('actionId', 'integer', (c) => c.notNull().references('actions.id').onDelete('cascade'))
     .addColumn('step', 'text', (c) => c.notNull())
     .addColumn('startedAt', 'bigint', (c) => c.notNull())
     .addColumn('finishedAt', 'bigint', (c) => c.notNull())
