@@ -8,7 +8,7 @@ import type { Place } from './catalog.ts'
 import { catalogView } from './catalog.ts'
 import { authenticateWish } from './log-in.ts'
 import { readAuth, readV2Auth } from './token-request.ts'
-import { CatalogAnswer, IssueTokenRequest, IssueTokenV2Request, TokenAnswer } from './token-schema.ts'
+import { CatalogAnswer, IssueTokenRequest, IssueTokenV2Request, ListLinks, TokenAnswer } from './token-schema.ts'
 import type { TokenFacts } from './token-store.ts'
 import { describeToken, projectView, tokenV2View, tokenView } from './token-view.ts'
 import { listProjectsOf } from './user-store.ts'
@@ -80,7 +80,7 @@ function scopeRoutes(app: App, cloud: Cloud, prefix: string): void {
     `${prefix}/auth/catalog`,
     {
       schema: {
-        response: { 200: Type.Object({ catalog: CatalogAnswer, links: Type.Object({ self: Type.String() }) }) },
+        response: { 200: Type.Object({ catalog: CatalogAnswer, links: ListLinks }) },
       },
       config: { operation: 'catalog:read' },
     },
@@ -89,7 +89,7 @@ function scopeRoutes(app: App, cloud: Cloud, prefix: string): void {
       if (projectId === null)
         throw new ApiError('forbidden', 'A token that is not scoped to a project has no catalogue.')
       const place = placeOf(cloud, request)
-      return { catalog: catalogView(place, projectId), links: { self: `${place.base}${prefix}/auth/catalog` } }
+      return { catalog: catalogView(place, projectId), links: linksTo(`${place.base}${prefix}/auth/catalog`) }
     },
   )
   app.get(`${prefix}/auth/projects`, { config: { operation: 'tokens:read' } }, async (request) => {

@@ -60,6 +60,9 @@ export const CatalogAnswer = Type.Array(
   }),
 )
 
+/** The links of every list; there is one page only. */
+export const ListLinks = Type.Object({ self: Type.String(), next: Type.Null(), previous: Type.Null() })
+
 /** A token as v3 shows it; the members about the project are there when it is scoped to one. */
 export const TokenAnswer = Type.Object({
   token: Type.Object({

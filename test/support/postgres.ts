@@ -109,12 +109,14 @@ export async function newPostgresDatabase(): Promise<{ url: string } & AsyncDisp
   }
 }
 
-/** This process's own server, ended with it. */
 function ownServer(): Promise<PostgresServer> {
-  own ??= startPostgres().then(async (server) => {
-    const { after } = await import('node:test')
-    after(() => server[Symbol.asyncDispose]())
-    return server
-  })
+  own ??= startPostgres()
   return own
+}
+
+/** Ends the server that this process started for itself, if it did. */
+export async function stopOwnServer(): Promise<void> {
+  const server = await own
+  own = undefined
+  await server?.[Symbol.asyncDispose]()
 }

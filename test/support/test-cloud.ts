@@ -3,6 +3,7 @@ import { randomUUID } from 'node:crypto'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { after } from 'node:test'
 import type { InjectOptions } from 'fastify'
 import { listActions } from '../../src/actions/journal.ts'
 import { type Cloud, openCloud } from '../../src/cloud.ts'
@@ -19,7 +20,10 @@ import { issueToken } from '../../src/identity/issue-token.ts'
 import { ManualClock } from '../../src/lib/clock.ts'
 import { newLog } from '../../src/lib/log.ts'
 import { seed } from '../../src/seed.ts'
-import { newPostgresDatabase } from './postgres.ts'
+import { newPostgresDatabase, stopOwnServer } from './postgres.ts'
+
+// Here, outside of any test, it runs after the last test of the file.
+after(stopOwnServer)
 
 /** Password hashes of test users cost next to nothing. */
 const CHEAP_HASHES = 4
@@ -156,8 +160,7 @@ export class TestCloud implements AsyncDisposable {
         .executeTakeFirstOrThrow()
       await tx.insertInto('roleAssignments').values({ userId, projectId, roleId }).execute()
     })
-    const { name } = await db.read.selectFrom('users').select('name').where('id', '=', userId).executeTakeFirstOrThrow()
-    return this.clientOf(name, name)
+    return this.clientOf(userId, projectId)
   }
 
   client(token: string, userId: string, projectId: string): Client {
