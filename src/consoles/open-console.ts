@@ -6,7 +6,7 @@ import { ApiError } from '../http/api-error.ts'
 import { type ConsoleState, findConsole, useConsole } from './console-store.ts'
 
 const REFUSAL: Record<Exclude<ConsoleState, 'ready'>, string> = {
-  unknown: 'This console link is not known. Ask for a new one.',
+  unknown: 'This console link is not valid. Ask for a new one.',
   used: 'This console link was used before; each opens one console, once. Ask for a new one.',
   expired: 'This console link has expired. Ask for a new one.',
 }
