@@ -210,6 +210,13 @@ test('nothing of the namespace but DHCP and metadata is open to a guest', async 
   await inside.ask({ ask: 'sendUdp', address: '10.78.0.2', port: 53, text: 'from inside' })
   await until('the datagram from inside comes', async () => (await heard(inside)).includes('from inside'))
   assert.deepEqual(await heard(inside), ['from inside'])
+
+  // The service believes source addresses, so it is closed to a device of the bridge whose sender no filter vouches for.
+  assert.equal(await guest.agent.connect('169.254.169.254', 80), 'open')
+  const tap = (await world.network.findTap(plan.portId))?.tapName ?? ''
+  await run('ip', ['-n', world.namespaceOf(plan), 'link', 'set', tap, 'down', 'name', 'uplink'])
+  await run('ip', ['-n', world.namespaceOf(plan), 'link', 'set', 'uplink', 'up'])
+  assert.equal(await guest.agent.tryConnect('169.254.169.254', 80), 'silent')
 })
 
 const heard = async (agent: Agent): Promise<string[]> => (await agent.ask({ ask: 'heard' })) as string[]
@@ -234,6 +241,7 @@ test('frames with a foreign address or MAC are dropped, unless anti-spoofing is 
   await send('foreign address', { from: '10.78.0.99' })
   await send('as a DHCP server', { from: liar.address, fromPort: 67 })
   await mac('fa:16:3e:99:99:99')
+  await liar.change(`neigh replace ${peer.address} lladdr ${other.macAddress} dev eth0`) // its ARP is dropped as well
   await send('foreign MAC')
   await mac(plan.macAddress)
   await send('own address again')

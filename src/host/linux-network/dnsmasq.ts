@@ -13,20 +13,18 @@ const STOP_GRACE_MS = 2_000
 
 /**
  * Makes dnsmasq serve `config`: nothing when it does, a signal when only reservations or options changed, else a start.
- * @param mustRestart whether the bridge is new: dnsmasq holds on to the device it was started with.
+ * A bridge made anew needs none: with `--bind-dynamic` dnsmasq is not bound to a device.
  */
 export async function ensureDnsmasq(
   namespace: { name: string; inode: number },
   config: DhcpConfig,
   files: DhcpFiles,
-  mustRestart: boolean,
 ): Promise<void> {
   const running = await findDnsmasq(files)
   const leases = await readOrEmpty(files.leases)
   const kept = dropStaleLeases(leases, config.reservations)
   const isRight =
     running !== undefined &&
-    !mustRestart &&
     kept === leases &&
     running.args.join('\0') === config.args.join('\0') &&
     (await namespaceOf(running.pid)) === namespace.inode

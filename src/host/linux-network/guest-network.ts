@@ -14,7 +14,7 @@ import { type DhcpConfig, type DhcpFiles, dhcpFiles, planDhcp } from './dhcp-con
 import { ensureDnsmasq, stopDnsmasq } from './dnsmasq.ts'
 import { type ObservedLink, planLinks, type TapUser } from './link-plan.ts'
 import { type AnswerMetadata, MetadataListener } from './metadata-listener.ts'
-import { BRIDGE, tapName } from './names.ts'
+import { tapName } from './names.ts'
 import { addNamespace, applyFilters, applySettings, changeLinks, readNamespace, removeNamespace } from './namespace.ts'
 import type { NetworkState } from './network-state.ts'
 import { buildNftScript } from './nft-rules.ts'
@@ -131,14 +131,9 @@ export class GuestNetwork implements AsyncDisposable {
     const { networkId, namespace, answerMetadata, log } = this.#parts
     const prepared = await this.#prepare()
     // In whatever order: a tap that the filters do not know passes nothing.
-    const [isBridgeNew] = await Promise.all([
-      this.#changeLinks(prepared, linkChanges),
-      this.#applyFilters(prepared, filters),
-    ])
+    await Promise.all([this.#changeLinks(prepared, linkChanges), this.#applyFilters(prepared, filters)])
     await Promise.all([
-      dhcp
-        ? ensureDnsmasq({ name: namespace, inode: prepared.inode }, dhcp, this.#files, isBridgeNew)
-        : stopDnsmasq(this.#files),
+      dhcp ? ensureDnsmasq({ name: namespace, inode: prepared.inode }, dhcp, this.#files) : stopDnsmasq(this.#files),
       this.#openListener(() => MetadataListener.open(namespace, networkId, answerMetadata, log)),
     ])
   }
@@ -160,18 +155,17 @@ export class GuestNetwork implements AsyncDisposable {
   }
 
   /**
-   * Makes the devices as they should be, and answers whether the bridge had to be made. Goes by what was last seen, which
-   * saves looking first, and looks at once what came of it: when the namespace was changed by hand meanwhile, that
-   * goes wrong or leaves something to do, and the second round knows better.
+   * Makes the devices as they should be. Goes by what was last seen, which saves looking first, and looks at once what
+   * came of it: when the namespace was changed by hand meanwhile, that goes wrong or leaves something to do, and the
+   * second round knows better.
    */
-  async #changeLinks(prepared: Prepared, plan: Design['linkChanges']): Promise<boolean> {
+  async #changeLinks(prepared: Prepared, plan: Design['linkChanges']): Promise<void> {
     const { namespace } = this.#parts
     const expected = prepared.links ? plan(prepared.links) : []
     delete prepared.links
     const seen = await changeLinks(namespace, expected).catch(() => changeLinks(namespace, []))
     const missing = plan(seen)
     prepared.links = missing.length > 0 ? await changeLinks(namespace, missing) : seen
-    return [...expected, ...missing].some((command) => command.startsWith(`link add ${BRIDGE} `))
   }
 
   async #applyFilters(prepared: Prepared, filters: string): Promise<void> {
