@@ -20,10 +20,12 @@ type SortableColumn =
 
 /** One thing that must hold for an image of the list. */
 export type ImageCondition =
-  | { kind: 'compare'; column: ImageColumn; operator: '=' | '<>' | '<' | '<=' | '>' | '>='; value: string | number }
+  | { kind: 'compare'; column: ImageColumn; operator: '=' | '<' | '<=' | '>' | '>='; value: string | number }
   | { kind: 'oneOf'; column: ImageColumn; values: readonly string[] }
-  /** The column, a text of JSON, has this part. */
-  | { kind: 'holds'; column: 'tags' | 'properties'; part: string }
+  /** The column, a text of JSON, has one of these parts. */
+  | { kind: 'holds'; column: 'tags' | 'properties'; parts: readonly string[] }
+  /** Both ends included. */
+  | { kind: 'between'; column: ImageColumn; from: number; to: number; isOutside: boolean }
   | { kind: 'never' }
 
 export interface ImageQuery {
@@ -55,7 +57,7 @@ const STATUSES = [
   ...['queued', 'saving', 'uploading', 'importing', 'active', 'deactivated', 'killed', 'deleted', 'pending_delete'],
 ]
 const VISIBILITIES = ['public', 'private', 'shared', 'community', 'all']
-const OPERATORS = { eq: '=', neq: '<>', lt: '<', lte: '<=', gt: '>', gte: '>=' } as const
+const OPERATORS = { lt: '<', lte: '<=', gt: '>', gte: '>=' } as const
 const PAGING = new Set(['limit', 'marker', 'sort', 'sort_key', 'sort_dir'])
 
 const bad = (message: string): ApiError => new ApiError('badRequest', message)
@@ -125,7 +127,7 @@ function readFilter(name: string, value: string): ImageCondition | undefined {
     case 'updated_at':
       return timeFilter('updatedAt', name, value)
     case 'tag':
-      return { kind: 'holds', column: 'tags', part: JSON.stringify(value) }
+      return { kind: 'holds', column: 'tags', parts: [JSON.stringify(value)] }
     default:
       return propertyFilter(name, value)
   }
@@ -170,7 +172,10 @@ function timeFilter(column: 'createdAt' | 'updatedAt', name: string, value: stri
     ? Date.parse(/T.*(Z|[+-]\d\d:\d\d)$/.test(time) || !time.includes('T') ? time : `${time}Z`)
     : Number.NaN
   if (Number.isNaN(at)) throw bad(`${name} must be an ISO 8601 time, perhaps with one of gt: gte: lt: lte: eq: neq:.`)
-  return { kind: 'compare', column, operator: OPERATORS[word as keyof typeof OPERATORS], value: at }
+  const [from, to] = [at - (at % 1000), at - (at % 1000) + 999]
+  if (word === 'eq' || word === 'neq') return { kind: 'between', column, from, to, isOutside: word === 'neq' }
+  const operator = OPERATORS[word as keyof typeof OPERATORS]
+  return { kind: 'compare', column, operator, value: operator === '>' || operator === '<=' ? to : from }
 }
 
 /**
@@ -179,7 +184,8 @@ function timeFilter(column: 'createdAt' | 'updatedAt', name: string, value: stri
  */
 function propertyFilter(name: string, value: string): ImageCondition {
   if (name.includes('\0')) throw bad('The name of a property holds a NUL.')
-  return { kind: 'holds', column: 'properties', part: `${JSON.stringify(name)}:${JSON.stringify(value)}` }
+  const pair = `${JSON.stringify(name)}:${JSON.stringify(value)}`
+  return { kind: 'holds', column: 'properties', parts: [`{${pair}`, `,${pair}`] }
 }
 
 /** `sort=name:asc,size`, or `sort_key` and `sort_dir`, each perhaps repeated; newest first without either. */

@@ -55,11 +55,18 @@ function toSql(condition: ImageCondition) {
       return sql<boolean>`1 = 0`
     case 'compare':
       return sql<boolean>`${sql.ref(condition.column)} ${sql.raw(condition.operator)} ${condition.value}`
+    case 'between': {
+      const word = sql.raw(condition.isOutside ? 'not between' : 'between')
+      return sql<boolean>`${sql.ref(condition.column)} ${word} ${condition.from} and ${condition.to}`
+    }
     case 'oneOf':
       return sql<boolean>`${sql.ref(condition.column)} in (${sql.join(condition.values)})`
-    case 'holds':
+    case 'holds': {
       // The one way to ask for a part of a text that both databases know and that minds the case.
-      return sql<boolean>`replace(${sql.ref(condition.column)}, ${condition.part}, '') <> ${sql.ref(condition.column)}`
+      const column = sql.ref(condition.column)
+      const alternatives = condition.parts.map((part) => sql`replace(${column}, ${part}, '') <> ${column}`)
+      return sql<boolean>`(${sql.join(alternatives, sql` or `)})`
+    }
   }
 }
 

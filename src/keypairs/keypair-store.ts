@@ -5,8 +5,12 @@ import { ApiError } from '../http/api-error.ts'
 
 export type Keypair = Row<'keypairs'>
 
-/** Whether keypairs may be named so. Source: shared/spec/faults.md, section 2, S13. */
-export const isKeypairName = (name: string): boolean => /^[A-Za-z0-9 _@.-]{1,255}$/.test(name) && name === name.trim()
+/**
+ * Whether keypairs may be named so. `.` and `..` may not: in a path they mean other things, so nobody could delete them.
+ * Source: shared/spec/faults.md, section 2, S13.
+ */
+export const isKeypairName = (name: string): boolean =>
+  /^[A-Za-z0-9 _@.-]{1,255}$/.test(name) && name === name.trim() && !/^\.\.?$/.test(name)
 
 /** The user's keypair of this name; undefined when there is none. */
 export async function findKeypair(read: Reader, userId: string, name: string): Promise<Keypair | undefined> {
