@@ -1,4 +1,4 @@
-import { mkdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises'
+import { chmod, mkdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { Logger } from 'pino'
 import { HostError } from '../host-driver.ts'
@@ -95,10 +95,12 @@ export async function timeTinyBoot(
 ): Promise<number | undefined> {
   const directory = join(dataDir, `trial-${accelerator}`)
   await rm(directory, { recursive: true, force: true })
-  await mkdir(directory, { mode: 0o711 })
+  await mkdir(directory)
   try {
     const disk = join(directory, 'disk.raw')
-    await writeFile(disk, exitingDisk(), { mode: 0o644 })
+    await writeFile(disk, exitingDisk())
+    await chmod(directory, 0o711)
+    await chmod(disk, 0o644)
     const file = { driver: 'file', filename: disk, 'read-only': true }
     const argv = [
       ...[programs.unshare, '--net'],

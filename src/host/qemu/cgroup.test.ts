@@ -28,7 +28,7 @@ const limits = { vcpus: 2, memoryMib: 640 }
 
 test('cgroupWrites: on v2 limits come before the process', () => {
   assert.deepEqual(cgroupWrites({ kind: 'v2', directory: '/c/novella' }, 's', limits, 42), [
-    ['/c/novella/s/cpu.max', '200000 100000'],
+    ['/c/novella/s/cpu.max', '225000 100000'],
     ['/c/novella/s/memory.max', '671088640'],
     ['/c/novella/s/cgroup.procs', '42'],
   ])
@@ -37,7 +37,7 @@ test('cgroupWrites: on v2 limits come before the process', () => {
 test('cgroupWrites: on v1 each controller has its tree, and one may be missing', () => {
   assert.deepEqual(cgroupWrites({ kind: 'v1', cpu: '/cpu/novella', memory: undefined }, 's', limits, 42), [
     ['/cpu/novella/s/cpu.cfs_period_us', '100000'],
-    ['/cpu/novella/s/cpu.cfs_quota_us', '200000'],
+    ['/cpu/novella/s/cpu.cfs_quota_us', '225000'],
     ['/cpu/novella/s/cgroup.procs', '42'],
   ])
 })

@@ -14,6 +14,8 @@ export type CgroupTree =
   | { kind: 'none' }
 
 const PERIOD_US = 100_000
+/** What QEMU's own threads get besides the vcpus: without it they slowed the boot of a guest by 4 %. */
+const OWN_THREADS_US = 25_000
 const MIB = 1024 * 1024
 
 /** The mounted cgroup file systems by what they control, `v2` being the unified one. Pure. Source: proc(5), mounts. */
@@ -71,7 +73,7 @@ function isWritable(directory: string): boolean {
 
 /** The files to write for a guest, as [path, value], in order; the process itself comes last. Pure. */
 export function cgroupWrites(tree: CgroupTree, serverId: string, limits: Limits, pid: number): [string, string][] {
-  const quota = String(limits.vcpus * PERIOD_US)
+  const quota = String(limits.vcpus * PERIOD_US + OWN_THREADS_US)
   const bytes = String(limits.memoryMib * MIB)
   if (tree.kind === 'none') return []
   if (tree.kind === 'v2') {

@@ -1,7 +1,10 @@
 import { closeSync, fstatSync, openSync, readSync, renameSync, statSync, truncateSync, writeFileSync } from 'node:fs'
 import type { ServerFiles } from './server-files.ts'
 
-/** How much of a console is kept at least, in bytes; the files hold at most twice as much and what comes in a sweep. */
+/**
+ * How much of a console is kept, in bytes. The files hold at most twice as much and what comes between two sweeps; a
+ * guest that writes while no Novella runs is cut when the next one starts.
+ */
 export const CONSOLE_KEPT_BYTES = 1024 * 1024
 
 const CONTROL_SEQUENCE = /\x1b(?:\[[0-?]*[ -/]*[@-~]|[@-Z\\-_a-z])/g

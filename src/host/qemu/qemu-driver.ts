@@ -262,6 +262,8 @@ export class QemuDriver implements HostDriver {
       throw new HostError('notRunning', 'The server is not running.')
     }
     const socket = connect(files.vnc)
+    // A screen that breaks closes, and that is all its reader has to know.
+    socket.on('error', () => {})
     return await new Promise((resolve, reject) => {
       const refuse = (cause: Error) => reject(new HostError('notRunning', 'The server is not running.', { cause }))
       socket.once('error', refuse)

@@ -48,7 +48,8 @@ export async function ensureOverlay(
   const { virtualBytes } = await readImage(base)
   const bytes = Math.max(plan.sizeGib * GIB, virtualBytes)
   await demandSpace(dirname(files.directory), SPACE_FOR_OVERLAY_BYTES)
-  await mkdir(files.directory, { recursive: true, mode: 0o711 })
+  await mkdir(files.directory, { recursive: true })
+  await chmod(files.directory, 0o711)
   await rm(files.unfinishedDisk, { force: true })
   const argv = [
     host.qemuImg,
