@@ -5,19 +5,17 @@
  * Namespaces, taps and dnsmasq outlive this process. Only what carries the prefix of our data directory is touched,
  * and the machine's own namespace never.
  */
-import { access } from 'node:fs/promises'
 import type { Logger } from 'pino'
-import { HostError, type PortPlan } from '../host-driver.ts'
+import type { PortPlan } from '../host-driver.ts'
 import type { HostNetwork } from '../qemu/host-network.ts'
-import { findProgram } from '../qemu/run.ts'
 import { pickDnsmasqUser, readArguments } from './dnsmasq.ts'
 import { GuestNetwork } from './guest-network.ts'
 import type { TapUser } from './link-plan.ts'
+import { checkMachine } from './machine-check.ts'
 import type { AnswerMetadata } from './metadata-listener.ts'
 import { namespaceName, namespacePrefix, tapName } from './names.ts'
 import { listNamespaces, readProcesses, removeNamespace } from './namespace.ts'
 import { NetworkState } from './network-state.ts'
-import { runTool } from './run-tool.ts'
 
 export interface LinuxNetworkOptions {
   /** Absolute; holds `networks/`. */
@@ -29,14 +27,8 @@ export interface LinuxNetworkOptions {
   log: Logger
 }
 
-/** Debian packages that bring the tools. */
-const PACKAGES: Record<string, string> = { ip: 'iproute2', nft: 'nftables', dnsmasq: 'dnsmasq-base' }
-
-/** Kernel parts that may still have to be loaded: what shows that they are there, and the module. */
-const KERNEL_PARTS = [
-  { path: '/dev/net/tun', module: 'tun' },
-  { path: '/proc/sys/net/bridge', module: 'br_netfilter' },
-]
+/** How many networks are found again at once at a start: each takes a few processes for a moment. */
+const RESUMED_AT_ONCE = 4
 
 export class LinuxNetwork implements HostNetwork {
   readonly #options: LinuxNetworkOptions
@@ -61,7 +53,11 @@ export class LinuxNetwork implements HostNetwork {
         'DHCP runs as root: other users cannot reach its files (chmod a+x each directory above them)',
       )
     }
-    await Promise.all(networkIds.map((networkId) => this.#resume(networkId)))
+    const waiting = networkIds.values() // shared by the workers below
+    const resumeWaiting = async () => {
+      for (const networkId of waiting) await this.#resume(networkId)
+    }
+    await Promise.all(Array.from({ length: RESUMED_AT_ONCE }, resumeWaiting))
     await this.#removeStrays()
   }
 
@@ -139,26 +135,3 @@ export class LinuxNetwork implements HostNetwork {
     return args?.some((arg) => arg.startsWith(`--pid-file=${this.#state.directory}/`)) ?? false
   }
 }
-
-/** @throws HostError `missing` naming what to install or to be. */
-async function checkMachine(): Promise<void> {
-  if (process.getuid?.() !== 0) throw new HostError('missing', 'Guest networks need root: start Novella as root')
-  const absent = Object.keys(PACKAGES).filter((program) => findProgram(program) === undefined)
-  if (absent.length > 0) {
-    const packages = absent.map((program) => PACKAGES[program]).join(' ')
-    throw new HostError('missing', `Guest networks need the Debian packages ${packages}: apt-get install ${packages}`)
-  }
-  for (const { path, module } of KERNEL_PARTS) {
-    if (await isThere(path)) continue
-    await runTool('modprobe', [module]).catch(() => {})
-    if (!(await isThere(path))) {
-      throw new HostError('missing', `Guest networks need the kernel module ${module}: modprobe ${module}`)
-    }
-  }
-}
-
-const isThere = (path: string): Promise<boolean> =>
-  access(path).then(
-    () => true,
-    () => false,
-  )

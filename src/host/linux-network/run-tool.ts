@@ -25,7 +25,7 @@ export function runTool(program: string, args: readonly string[], input = ''): P
     child.on('error', (cause) => reject(new CommandError(`${program} could not be started`, argv, '', { cause })))
     child.on('close', (code, signal) => {
       if (code === 0) resolve(output)
-      else reject(new CommandError(`${program} ended with ${code ?? signal}: ${complaint.trim()}`, argv, complaint))
+      else reject(new CommandError(`${program} ended with ${code ?? signal}`, argv, complaint))
     })
     child.stdin.end(input)
   })
