@@ -4,6 +4,7 @@ import type { App } from '../http/app.ts'
 import { answerFaultsAsPages } from './image-faults.ts'
 import { readImageQuery } from './image-query.ts'
 import { ImageAnswer, ImageListAnswer, ImageListQuery, ImagePath } from './image-schema.ts'
+import { imageSchemaRoutes } from './image-schema-routes.ts'
 import { findImage, listImages } from './image-store.ts'
 import { imageListView, imageView } from './image-view.ts'
 
@@ -15,6 +16,7 @@ export function imageRoutes(app: App, cloud: Cloud): void {
   const { read } = cloud.db
   const config = { operation: 'images:read' } as const
   answerFaultsAsPages(app)
+  imageSchemaRoutes(app, cloud)
 
   for (const path of PATHS) {
     app.get(

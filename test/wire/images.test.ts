@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
+import { Ajv } from 'ajv'
 import fc from 'fast-check'
 import type { ImagesTable } from '../../src/db/schema.ts'
 import { seedTinyImage, TINY_IMAGE_ID } from '../../src/images/image-store.ts'
@@ -76,6 +77,29 @@ for (const database of DATABASES) {
       const list = await cloud.member.get(path)
       assert.equal(list.statusCode, 200)
       assert.deepEqual(list.json(), { images: [expected], first: '/v2/images', schema: '/v2/schemas/images' })
+    }
+  })
+
+  test(`${database}: the schemas that answers point to fit the answers`, async () => {
+    await using cloud = await testCloud({ database })
+    const ajv = new Ajv({ strict: false })
+    for (const root of ['/', '//image']) {
+      const list = (await cloud.member.get(`${root}/v2/images`)).json()
+      const [image] = list.images
+      for (const [answer, properties] of [
+        [image, 22],
+        [list, 4],
+      ] as const) {
+        const described = await cloud.member.get(`${root}${answer.schema}`)
+        assert.equal(described.statusCode, 200)
+        const { name, links, ...schema } = described.json()
+        assert.equal(`/v2/schemas/${name}`, answer.schema)
+        assert.equal(links.length, 3)
+        assert.equal(Object.keys(schema.properties).length, properties)
+        const isValid = ajv.compile({ type: 'object', ...schema })
+        assert.ok(!isValid({ ...answer, schema: 7 }))
+        assert.ok(isValid(answer), JSON.stringify(isValid.errors))
+      }
     }
   })
 
