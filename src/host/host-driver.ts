@@ -136,12 +136,12 @@ export interface HostDriver extends AsyncDisposable {
   removePort(portId: string): Promise<void>
 
   /**
-   * Starts the guest unless it runs. `queued` means: too many guests are booting, ask again; each asking keeps
+   * Starts the guest unless it runs; one that is paused runs on. `queued` means: too many guests are booting, ask again; each asking keeps
    * the place in the queue, and `onNudge` fires when a turn comes.
    * @throws HostError `noMemory`, `noDisk`, `startFailed` with what QEMU said.
    */
   ensureOn(plan: ServerPlan): Promise<'on' | 'queued'>
-  /** Cuts the power; resolves when the guest is gone. */
+  /** Cuts the power; resolves when the guest is gone. A server that had crashed is `off` from then on. */
   ensureOff(serverId: string): Promise<void>
   /** Asks the guest through ACPI to shut down; does nothing when it does not run. Does not wait. */
   pressPowerButton(serverId: string): Promise<void>

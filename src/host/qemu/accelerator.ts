@@ -1,3 +1,4 @@
+import { existsSync } from 'node:fs'
 import { chmod, mkdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { Logger } from 'pino'
@@ -28,7 +29,7 @@ const TRIAL_LIMIT_MS = 3_000
  */
 export async function chooseAccelerator(input: AcceleratorInput): Promise<Accelerator> {
   if (input.wish === 'tcg') return 'tcg'
-  const hasDevice = (await kvmGid()) !== undefined
+  const hasDevice = existsSync(KVM_DEVICE)
   if (input.wish === 'kvm') {
     if (!hasDevice) throw new HostError('missing', 'This machine has no /dev/kvm; set the accelerator to auto or tcg.')
     return 'kvm'
@@ -47,13 +48,10 @@ export async function chooseAccelerator(input: AcceleratorInput): Promise<Accele
   return accelerator
 }
 
-/** The group that may open /dev/kvm, or undefined when the machine has none. */
-export async function kvmGid(): Promise<number | undefined> {
-  try {
-    return (await stat(KVM_DEVICE)).gid
-  } catch {
-    return undefined
-  }
+/** The group QEMU has to be in to open /dev/kvm; never root's. Undefined when there is none such. */
+export async function kvmGroup(): Promise<number | undefined> {
+  const { gid } = await stat(KVM_DEVICE).catch(() => ({ gid: 0 }))
+  return gid === 0 ? undefined : gid
 }
 
 /** Same boot, same QEMU: then the outcome is the same. */
@@ -104,7 +102,7 @@ export async function timeTinyBoot(
     const file = { driver: 'file', filename: disk, 'read-only': true }
     const argv = [
       ...[programs.unshare, '--net'],
-      ...asUser(programs.setpriv, user, accelerator === 'kvm' ? await kvmGid() : undefined),
+      ...asUser(programs.setpriv, user, accelerator === 'kvm' ? await kvmGroup() : undefined),
       ...[programs.qemu, '-no-user-config', '-nodefaults', '-display', 'none', '-machine', 'q35', '-m', '64M'],
       ...['-accel', accelerator, '-cpu', accelerator === 'kvm' ? 'host' : 'max'],
       ...['-blockdev', JSON.stringify({ driver: 'raw', 'node-name': 'root', 'read-only': true, file })],

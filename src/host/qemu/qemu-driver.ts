@@ -23,7 +23,7 @@ import {
   type Power,
   type ServerPlan,
 } from '../host-driver.ts'
-import { type Accelerator, chooseAccelerator, kvmGid } from './accelerator.ts'
+import { type Accelerator, chooseAccelerator, kvmGroup } from './accelerator.ts'
 import { type CgroupTree, detectCgroups, limitProcess } from './cgroup.ts'
 import { cleanConsole, lastLines, readConsoleTail } from './console-log.ts'
 import { Guests } from './guests.ts'
@@ -185,7 +185,7 @@ export class QemuDriver implements HostDriver {
     const directBoot = await findDirectBoot(baseDisk)
     const taps = await this.#findTaps(plan)
     const args = qemuArgs({ plan, files, baseDisk, directBoot, accelerator, tapFds: tapFds(taps.length) })
-    const extraGid = accelerator === 'kvm' ? await kvmGid() : undefined
+    const extraGid = accelerator === 'kvm' ? await kvmGroup() : undefined
     return launchCommand({ programs, taps, user, extraGid, qemuArgs: args })
   }
 
