@@ -88,7 +88,7 @@ function retryAfter(error: ApiError): { retryAfter?: string } {
 /** The service a path belongs to: whose error shape its caller understands. */
 export function serviceOf(path: string): Service {
   if (/^\/(identity|v3)(\/|$|\?)|^\/v2\.0\/tokens/.test(path)) return 'identity'
-  if (/^\/(image(\/|$|\?)|v2\/images)/.test(path)) return 'image'
+  if (/^\/(image(\/|$|\?)|v2\/(images|schemas)(\/|$|\?))/.test(path)) return 'image'
   if (/^\/(network(\/|$|\?)|v2\.0\/)/.test(path)) return 'network'
   return 'compute'
 }

@@ -288,10 +288,17 @@ for (const database of DATABASES) {
 
   test(`${database}: without a token nothing is shown`, async () => {
     await using cloud = await testCloud({ database })
-    for (const url of ['/v2/images', `/v2/images/${TINY_IMAGE_ID}`, '/image/v2/images', '/image/v2/images/none']) {
+    for (const url of [
+      '/v2/images',
+      `/v2/images/${TINY_IMAGE_ID}`,
+      '/image/v2/images',
+      '/image/v2/images/none',
+      '/v2/schemas/image',
+    ]) {
       const answer = await cloud.app.inject({ url, headers: JSON_PLEASE })
       assert.equal(answer.statusCode, 401, url)
       assert.match(String(answer.headers['www-authenticate']), /^Keystone uri=/)
+      assert.equal(answer.json().code, '401 Unauthorized')
     }
   })
 
