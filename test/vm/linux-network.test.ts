@@ -1,151 +1,19 @@
 /** The network side of a QEMU host: real namespaces, filters, DHCP and metadata, tried with stand-ins and with guests. */
 import assert from 'node:assert/strict'
 import { randomBytes } from 'node:crypto'
-import { chmod, mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
+import { mkdir, readdir, readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { after, test } from 'node:test'
-import { pino } from 'pino'
-import type { MetadataAnswer, MetadataQuestion, PortPlan, RulePlan } from '../../src/host/host-driver.ts'
-import { LinuxNetwork } from '../../src/host/linux-network/linux-network.ts'
-import { namespaceName, namespacePrefix } from '../../src/host/linux-network/names.ts'
+import type { PortPlan } from '../../src/host/host-driver.ts'
+import { namespaceName } from '../../src/host/linux-network/names.ts'
 import { buildTiny } from '../../src/images/tiny/build-tiny.ts'
 import { newId, newMacAddress } from '../../src/lib/ids.ts'
 import { until } from '../support/until.ts'
 import { BareGuest, run } from './bare-guest.ts'
+import { allow, anything, listLeftNamespaces, listNamespaces, NetworkWorld, newNetwork, OUT } from './network-world.ts'
 import { Agent, PATIENCE_MS, SILENCE_MS, StandIn } from './stand-in.ts'
 
-const TAP_USER = { uid: 64_055, gid: 64_055 }
-const log = pino({ level: 'silent' })
-
-/** Prefixes of all namespaces that this file made. */
-const prefixes: string[] = []
-after(async () => {
-  const left = await listNamespaces()
-  assert.deepEqual(
-    left.filter((name) => prefixes.some((prefix) => name.startsWith(prefix))),
-    [],
-    'namespaces were left behind',
-  )
-})
-
-const listNamespaces = (): Promise<string[]> => readdir('/run/netns').catch(() => [])
-
-/** A host's network in a directory of its own; takes everything away at the end. */
-class NetworkWorld implements AsyncDisposable {
-  readonly dataDir: string
-  readonly asked: MetadataQuestion[] = []
-  /** What the metadata service answers; may be replaced. */
-  answer: (question: MetadataQuestion) => Promise<MetadataAnswer> = async ({ networkId, ipAddress }) => ({
-    status: 200,
-    contentType: 'text/plain',
-    body: `${networkId} ${ipAddress}`,
-  })
-  #network: LinuxNetwork
-  readonly #ports = new Set<string>()
-
-  private constructor(dataDir: string) {
-    this.dataDir = dataDir
-    this.#network = this.#create()
-    prefixes.push(namespacePrefix(dataDir))
-  }
-
-  static async open(): Promise<NetworkWorld> {
-    const dataDir = await mkdtemp(join(tmpdir(), 'novella-network-'))
-    await chmod(dataDir, 0o711)
-    const world = new NetworkWorld(dataDir)
-    await world.network.start()
-    return world
-  }
-
-  get network(): LinuxNetwork {
-    return this.#network
-  }
-
-  #create(): LinuxNetwork {
-    const answerMetadata = (question: MetadataQuestion) => {
-      this.asked.push(question)
-      return this.answer(question)
-    }
-    return new LinuxNetwork({ dataDir: this.dataDir, tapUser: TAP_USER, answerMetadata, log })
-  }
-
-  /** As after a restart of the process: everything that outlives it is found again. */
-  async restart(): Promise<void> {
-    await this.#network[Symbol.asyncDispose]()
-    this.#network = this.#create()
-    await this.#network.start()
-  }
-
-  async ensure(...ports: PortPlan[]): Promise<void> {
-    for (const { portId } of ports) this.#ports.add(portId)
-    await Promise.all(ports.map((port) => this.#network.ensurePort(port)))
-  }
-
-  namespaceOf(port: PortPlan): string {
-    return namespaceName(this.dataDir, port.network.networkId)
-  }
-
-  file(port: PortPlan, name: string): string {
-    return join(this.dataDir, 'networks', port.network.networkId, name)
-  }
-
-  async dnsmasqPid(port: PortPlan): Promise<number> {
-    return Number(await readFile(this.file(port, 'dnsmasq.pid'), 'utf8'))
-  }
-
-  async [Symbol.asyncDispose](): Promise<void> {
-    try {
-      await Promise.all([...this.#ports].map((portId) => this.#network.removePort(portId)))
-      await this.#network[Symbol.asyncDispose]()
-    } finally {
-      await rm(this.dataDir, { recursive: true, force: true })
-    }
-  }
-}
-
-const anything = (direction: RulePlan['direction']): RulePlan => ({
-  direction,
-  ethertype: 'IPv4',
-  protocol: null,
-  portRangeMin: null,
-  portRangeMax: null,
-  remoteIpPrefix: null,
-})
-const allow = (protocol: string, port: number, remoteIpPrefix: string | null = null): RulePlan => ({
-  ...anything('ingress'),
-  protocol,
-  portRangeMin: port,
-  portRangeMax: port,
-  remoteIpPrefix,
-})
-const OUT = anything('egress')
-
-/** Plans of ports on one network, at 10.78.0.11 and on. */
-function newNetwork(networkId = newId()): (change?: Partial<PortPlan>) => PortPlan {
-  const subnetId = newId()
-  const subnet = {
-    subnetId,
-    cidr: '10.78.0.0/24',
-    ipVersion: 4 as const,
-    gatewayIp: '10.78.0.1',
-    dhcpAddress: '10.78.0.2',
-    dnsNameservers: ['192.0.2.53'],
-    hostRoutes: [],
-  }
-  let count = 0
-  return (change = {}) => ({
-    portId: newId(),
-    serverId: newId(),
-    macAddress: newMacAddress(),
-    hostName: `guest-${++count}`,
-    addresses: [{ subnetId, ipAddress: `10.78.0.${10 + count}` }],
-    network: { networkId, mtu: 1450, subnets: [subnet] },
-    antiSpoofing: true,
-    rules: [OUT],
-    ...change,
-  })
-}
+after(async () => assert.deepEqual(await listLeftNamespaces(), [], 'namespaces were left behind'))
 
 const metadata = { ask: 'get', path: '/', waitMs: PATIENCE_MS } as const
 const isRunning = async (pid: number) => (await readFile(`/proc/${pid}/cmdline`, 'utf8').catch(() => '')) !== ''

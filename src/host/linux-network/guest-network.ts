@@ -140,12 +140,13 @@ export class GuestNetwork implements AsyncDisposable {
 
   /** The namespace, made if it is gone; what was known of one before it is forgotten. */
   async #prepare(): Promise<Prepared> {
-    const { namespace } = this.#parts
+    const { namespace, networkId, log } = this.#parts
     let inode = await readNamespace(namespace)
     if (inode !== undefined && inode === this.#prepared?.inode) return this.#prepared
     await this.#closeListener()
     if (inode === undefined) {
       await addNamespace(namespace)
+      log.info({ networkId, namespace }, 'Made the namespace of a network')
       inode = await readNamespace(namespace)
     }
     if (inode === undefined) throw new Error(`The namespace ${namespace} vanished`)
@@ -185,11 +186,12 @@ export class GuestNetwork implements AsyncDisposable {
   }
 
   async #tearDown(): Promise<void> {
-    const { networkId, namespace, state } = this.#parts
+    const { networkId, namespace, state, log } = this.#parts
     await Promise.all([stopDnsmasq(this.#files), this.#closeListener()])
     await removeNamespace(namespace)
     this.#prepared = undefined
     await state.removeNetwork(networkId)
+    log.info({ networkId, namespace }, 'Removed a network with its last port')
   }
 
   #alone<T>(change: () => Promise<T>): Promise<T> {

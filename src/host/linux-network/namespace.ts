@@ -19,11 +19,15 @@ const SETTINGS = [
   'net/ipv6/conf/default/disable_ipv6=1',
 ]
 
-/** A shell, since a plain write must happen inside; the text is fixed and takes nothing from outside. */
+/**
+ * A shell, since a plain write must happen inside; the text is fixed and takes nothing from outside. Only IPv6 may be
+ * absent from a kernel: without the bridge settings guests would be connected past their groups.
+ */
 const APPLY_SETTINGS = SETTINGS.map((setting) => {
-  const [name, value] = setting.split('=')
-  return `[ ! -e /proc/sys/${name} ] || echo ${value} > /proc/sys/${name}`
-}).join('; ')
+  const [name = '', value] = setting.split('=')
+  const write = `echo ${value} > /proc/sys/${name}`
+  return name.startsWith('net/ipv6/') ? `{ [ ! -e /proc/sys/${name} ] || ${write}; }` : write
+}).join(' && ')
 
 /** The kernel's number of a namespace, which a namespace made anew under the same name does not share; undefined when there is none. */
 export async function readNamespace(name: string): Promise<number | undefined> {
