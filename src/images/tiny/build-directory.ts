@@ -23,9 +23,10 @@ export async function publish(build: string, final: string, names: readonly stri
   // What a rename promises must be on the disk before it: a power cut must not leave a whole name with half a file.
   for (const name of names) {
     await using file = await open(join(build, name), 'r+')
+    await file.chmod(0o644)
     await file.sync()
   }
-  // mkdtemp keeps others out, but QEMU reads the image as a user of its own.
+  // mkdtemp keeps others out, and some kernels come unreadable, but QEMU reads the image as a user of its own.
   await chmod(build, 0o755)
   try {
     await rename(build, final)
