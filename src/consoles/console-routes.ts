@@ -1,4 +1,4 @@
-import { dirname, join } from 'node:path'
+import { dirname } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import fastifyStatic from '@fastify/static'
 import { Type } from 'typebox'
@@ -12,6 +12,7 @@ import { checkConsole } from './open-console.ts'
 const PAGES = fileURLToPath(new URL('../web/pages/', import.meta.url))
 /** The package shows only `core/rfb.js`; what lies beside and below it is what that imports. */
 const NOVNC = dirname(dirname(fileURLToPath(import.meta.resolve('@novnc/novnc'))))
+const NOVNC_PART = /^(core|vendor)(\/[a-z0-9_-]+)+\.js$/
 
 /**
  * The page of a console, noVNC for it, and the WebSocket behind it.
@@ -38,8 +39,8 @@ export async function consoleRoutes(app: App, cloud: Cloud): Promise<void> {
 
   app.get('/vnc/novnc/*', route, (request, reply) => {
     const path = (request.params as { '*': string })['*']
-    if (!/^(core|vendor)\/.*\.js$/.test(path)) throw new ApiError('itemNotFound', 'The resource could not be found.')
-    return reply.headers(pageHeaders(cloud, request)).sendFile(path, join(NOVNC), { maxAge: '1h' })
+    if (!NOVNC_PART.test(path)) throw new ApiError('itemNotFound', 'The resource could not be found.')
+    return reply.headers(pageHeaders(cloud, request)).sendFile(path, NOVNC, { maxAge: '1h' })
   })
 
   app.get(

@@ -30,7 +30,7 @@ export function answerFaults(app: App, cloud: Cloud): void {
     // Who has no token learns nothing about which paths exist.
     if (/^\/(v2|compute|image|network|volume)(\/|$)/.test(path)) await authenticate(cloud, request)
     const allowed = [...new Set(routes.filter((route) => route.pattern.test(path)).map((route) => route.method))]
-    if (allowed.length > 0) {
+    if (allowed.length > 0 && !allowed.includes(request.method)) {
       throw new ApiError('badMethod', `${path} takes ${allowed.join(', ')}, not ${request.method}.`, {
         headers: { allow: allowed.join(', ') },
       })

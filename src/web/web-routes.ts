@@ -1,6 +1,6 @@
 import { fileURLToPath } from 'node:url'
 import fastifyStatic from '@fastify/static'
-import type { FastifyRequest } from 'fastify'
+import type { FastifyReply, FastifyRequest } from 'fastify'
 import type { Cloud } from '../cloud.ts'
 import { ApiError } from '../http/api-error.ts'
 import type { App } from '../http/app.ts'
@@ -17,10 +17,16 @@ export async function webRoutes(app: App, cloud: Cloud): Promise<void> {
   await app.register(fastifyStatic, { root: PAGES, serve: false })
   const route = { schema: { hide: true }, config: { isPublic: true as const } }
 
+  // Asked about again each time, by its tag: after an update no old script meets a new page.
+  const sendPart = (request: FastifyRequest, reply: FastifyReply, part: string) =>
+    reply
+      .headers({ ...pageHeaders(cloud, request), 'cache-control': 'no-cache' })
+      .sendFile(part, { cacheControl: false })
+
   app.get('/', route, (request, reply) => {
     reply.header('vary', 'Accept')
     if (!wantsPage(request)) return reply.send(versionsView(baseUrl(cloud, request)))
-    return reply.headers(pageHeaders(cloud, request)).sendFile('index.html', { cacheControl: false })
+    return sendPart(request, reply, 'index.html')
   })
 
   app.get('/v2', route, (request, reply) => reply.send(versionView(baseUrl(cloud, request))))
@@ -28,10 +34,7 @@ export async function webRoutes(app: App, cloud: Cloud): Promise<void> {
   app.get('/web/*', route, (request, reply) => {
     const part = (request.params as { '*': string })['*']
     if (!PART.test(part)) throw new ApiError('itemNotFound', 'The resource could not be found.')
-    // Asked about again each time, by its tag: after an update no old script meets a new page.
-    return reply
-      .headers({ ...pageHeaders(cloud, request), 'cache-control': 'no-cache' })
-      .sendFile(part, { cacheControl: false })
+    return sendPart(request, reply, part)
   })
 }
 

@@ -59,25 +59,20 @@ const shellWord = (text) => `'${text.replaceAll("'", `'\\''`)}'`
  */
 export function createCommands({ origin, projectId, userName, imageId, flavorId }) {
   const openrc = { admin: 'openrc', demo: 'openrc-demo' }[userName]
-  const json = "-H 'Content-Type: application/json'"
-  const user = { domain: { id: 'default' }, name: userName, password: '$OS_PASSWORD' }
-  const identity = { methods: ['password'], password: { user } }
-  const login = JSON.stringify({ auth: { scope: { project: { id: projectId } }, identity } })
-  const wish = JSON.stringify({ server: { name: 'first', imageRef: imageId, flavorRef: flavorId } })
   // The shell fills the password in: it stands between two quoted words, in double quotes of its own.
-  const [before, after] = splitAtLast(login, '$OS_PASSWORD').map(shellWord)
+  const name = shellWord(JSON.stringify(userName)).slice(1, -1)
   return [
     openrc ? `. ./${openrc}   # in the data directory of Novella` : `OS_PASSWORD='your password'`,
-    `TOKEN=$(curl -s -o /dev/null -D - ${json} \\`,
-    `  -d ${before}"$OS_PASSWORD"${after} \\`,
-    `  ${origin}/v3/auth/tokens | tr -d '\\r' | sed -n 's/^x-subject-token: //p')`,
-    `curl -H "X-Auth-Token: $TOKEN" ${json} \\`,
-    `  -d ${shellWord(wish)} \\`,
-    `  ${origin}/v2/${projectId}/servers`,
+    `TOKEN=$(curl -s -o /dev/null -D - ${origin}/v3/auth/tokens \\`,
+    `  -H 'Content-Type: application/json' -d '{"auth": {`,
+    `    "identity": {"methods": ["password"], "password": {"user":`,
+    `      {"name": ${name}, "domain": {"id": "default"}, "password": "'"$OS_PASSWORD"'"}}},`,
+    `    "scope": {"project": {"id": "${projectId}"}}}}' \\`,
+    `  | tr -d '\\r' | sed -n 's/^x-subject-token: //p')`,
+    `curl ${origin}/v2/${projectId}/servers \\`,
+    `  -H "X-Auth-Token: $TOKEN" -H 'Content-Type: application/json' -d '{"server": {`,
+    `    "name": "first",`,
+    `    "imageRef": "${imageId}",`,
+    `    "flavorRef": "${flavorId}"}}'`,
   ].join('\n')
-}
-
-function splitAtLast(text, mark) {
-  const at = text.lastIndexOf(mark)
-  return [text.slice(0, at), text.slice(at + mark.length)]
 }

@@ -51,7 +51,8 @@ form.addEventListener('submit', async (event) => {
   say(at('login-problem'), '')
   try {
     const next = await logIn({ user: user.trim(), password, project: project.trim() })
-    enter(next)
+    await enter(next)
+    at('servers-title').focus()
   } catch (error) {
     showLoginProblem(error)
   } finally {
