@@ -75,6 +75,10 @@ async function giveAddress(tx: Tx, portId: string, port: NewPort): Promise<void>
     const { ipAddress } = port.address
     const subnet = subnets.find((one) => contains(one.cidr, ipAddress))
     if (!subnet) throw new ApiError('badRequest', `Address ${ipAddress} is in no subnet of network ${port.networkId}.`)
+    // Who had it would get the traffic of all others on the network.
+    if (ipAddress === subnet.gatewayIp && port.deviceOwner.startsWith('compute:')) {
+      throw new ApiError('badRequest', `Address ${ipAddress} is the gateway of subnet ${subnet.id}.`)
+    }
     if (await takeAddress(tx, subnet.id, ipAddress, portId)) return
     throw new ApiError('badRequest', `Address ${ipAddress} is already in use.`)
   }
@@ -87,7 +91,8 @@ function contains(cidr: string, ipAddress: string): boolean {
   try {
     const { first, last } = parseCidr4(cidr)
     const address = parseIpv4(ipAddress)
-    return address > first && address < last
+    // `09` would be another key for the address 9, and so the same address twice.
+    return address > first && address < last && formatIpv4(address) === ipAddress
   } catch {
     return false
   }

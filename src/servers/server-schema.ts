@@ -10,7 +10,12 @@ const Count = Type.Union([
   Type.String({ pattern: '^0*[1-9][0-9]{0,2}$', description: 'a whole number from 1 to 999' }),
 ])
 
-export const Name = Type.String({ minLength: 1, maxLength: 255, pattern: '\\S' })
+/** Something that is not blank, without control characters: names end up in prompts, logs and terminals. */
+export const Name = Type.String({
+  minLength: 1,
+  maxLength: 255,
+  pattern: '^(?=.*\\S)[^\\u0000-\\u001f\\u007f]*$',
+})
 
 const Metadata = Type.Record(
   Type.String({ pattern: '^[a-zA-Z0-9_:. -]{1,255}$' }),

@@ -43,6 +43,7 @@ async function readOne(tx: Tx, caller: Caller, wish: WishedNetwork, count: numbe
   }
   if (port) {
     if (ipAddress) throw new ApiError('badRequest', 'A port has its own address; fixed_ip does not go with it.')
+    if (!isUuidLike(port)) throw new ApiError('badRequest', `Port '${port}' is not a UUID.`)
     const known = await tx
       .selectFrom('ports')
       .select('id')

@@ -1,0 +1,55 @@
+import { randomUUID } from 'node:crypto'
+import { formatIpv4, parseCidr4 } from '../../src/lib/ipv4.ts'
+import { insertPort } from '../../src/ports/port-store.ts'
+import type { TestCloud } from './test-cloud.ts'
+
+/** A network with one IPv4 subnet that gives out all of `cidr` but its gateway, the first address. */
+export async function addNetwork(
+  cloud: TestCloud,
+  { projectId, cidr, name = 'private' }: { projectId: string; cidr: string; name?: string },
+): Promise<string> {
+  const { first, last } = parseCidr4(cidr)
+  const [id, createdAt] = [randomUUID(), cloud.clock.now()]
+  await cloud.cloud.db.transaction(async (tx) => {
+    await tx
+      .insertInto('networks')
+      .values({ id, projectId, name, isShared: 0, isExternal: 0, isUp: 1, mtu: 1450, createdAt })
+      .execute()
+    await tx
+      .insertInto('subnets')
+      .values({
+        id: randomUUID(),
+        networkId: id,
+        projectId,
+        name: `${name}_subnet`,
+        cidr,
+        ipVersion: 4,
+        gatewayIp: formatIpv4(first + 1),
+        hasDhcp: 0,
+        dnsNameservers: '[]',
+        allocationPools: JSON.stringify([{ start: formatIpv4(first + 2), end: formatIpv4(last - 1) }]),
+        hostRoutes: '[]',
+        createdAt,
+      })
+      .execute()
+  })
+  return id
+}
+
+/** A port that a user made and nothing uses yet, and its address. */
+export async function addPort(
+  cloud: TestCloud,
+  { projectId, networkId }: { projectId: string; networkId: string },
+): Promise<{ id: string; ipAddress: string }> {
+  const { db } = cloud.cloud
+  const now = cloud.clock.now()
+  const id = await db.transaction((tx) =>
+    insertPort(tx, { projectId, networkId, deviceId: '', deviceOwner: '', securityGroupIds: [], now }),
+  )
+  const { ipAddress } = await db.read
+    .selectFrom('portAddresses')
+    .select('ipAddress')
+    .where('portId', '=', id)
+    .executeTakeFirstOrThrow()
+  return { id, ipAddress }
+}
