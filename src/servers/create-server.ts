@@ -13,7 +13,7 @@ import { newId, newPassword } from '../lib/ids.ts'
 import { bindPort, insertPort } from '../ports/port-store.ts'
 import { DEFAULT_GROUP, ensureDefaultGroup, listGroupsNamed } from '../security-groups/security-group-store.ts'
 import type { CreateServerRequest } from './server-schema.ts'
-import { readUsage, takeNumbers } from './server-store.ts'
+import { readUsage, takeNumbers, takeTurn } from './server-store.ts'
 import { readWishedNetworks, type WishedCard } from './wished-networks.ts'
 
 export type Wish = Static<typeof CreateServerRequest>['server']
@@ -35,7 +35,7 @@ export interface Created {
  */
 export async function acceptCreateServer(cloud: Cloud, tx: Tx, caller: Caller, wish: Wish): Promise<Created> {
   const now = cloud.clock.now()
-  const count = readCounts(wish)
+  const counts = readCounts(wish)
   refuseVolumes(wish)
   const flavor = await readFlavor(tx, wish.flavorRef)
   const image = await readImage(tx, caller, wish.imageRef, flavor)
@@ -44,8 +44,8 @@ export async function acceptCreateServer(cloud: Cloud, tx: Tx, caller: Caller, w
   const metadata = wish.metadata ?? {}
   checkUserData(wish.user_data ?? null)
   const groupIds = await readSecurityGroups(tx, caller, wish.security_groups ?? [], now)
-  const cards = await readWishedNetworks(tx, caller, wish.networks ?? [], count)
-  await checkQuota(cloud, tx, caller, count, flavor, metadata)
+  const cards = await readWishedNetworks(tx, caller, wish.networks ?? [], counts.max)
+  const count = await fitQuota(cloud, tx, caller, counts, flavor, metadata)
 
   const adminPass = wish.adminPass ?? newPassword()
   const reservationId = `r-${newId().replaceAll('-', '').slice(0, 8)}`
@@ -63,7 +63,7 @@ export async function acceptCreateServer(cloud: Cloud, tx: Tx, caller: Caller, w
         projectId: caller.projectId,
         userId: caller.userId,
         reservationId,
-        name: count === 1 ? name : `${name}-${index + 1}`,
+        name: counts.max === 1 ? name : `${name}-${index + 1}`,
         hostName: null,
         availabilityZone: availabilityZone || cloud.config.availabilityZone,
         flavorId: flavor.id,
@@ -108,16 +108,22 @@ export async function acceptCreateServer(cloud: Cloud, tx: Tx, caller: Caller, w
     reservationId,
     adminPass,
     diskConfig: wish['OS-DCF:diskConfig'] ?? 'MANUAL',
-    securityGroups: wish.security_groups ?? [{ name: DEFAULT_GROUP }],
+    securityGroups: wish.security_groups?.length ? wish.security_groups : [{ name: DEFAULT_GROUP }],
   }
 }
 
-/** How many servers: `max_count`, which is `min_count` unless given. */
-function readCounts(wish: Wish): number {
+interface Counts {
+  /** Fewer are not worth having. */
+  min: number
+  max: number
+}
+
+/** How many servers: `max_count` is `min_count` unless given. */
+function readCounts(wish: Wish): Counts {
   const min = Number(wish.min_count ?? 1)
   const max = Number(wish.max_count ?? min)
   if (min > max) throw new ApiError('badRequest', `min_count (${min}) must be <= max_count (${max}).`)
-  return max
+  return { min, max }
 }
 
 function refuseVolumes(wish: Wish): void {
@@ -194,28 +200,42 @@ async function readSecurityGroups(tx: Tx, caller: Caller, wished: { name: string
   return ids.size > 0 ? [...ids] : [byDefault.id]
 }
 
-async function checkQuota(
+/**
+ * How many of the wished servers the quota leaves room for.
+ * @throws ApiError forbidden when those are fewer than the least.
+ */
+async function fitQuota(
   cloud: Cloud,
   tx: Tx,
   caller: Caller,
-  count: number,
+  { min, max }: Counts,
   flavor: Row<'flavors'>,
   metadata: Record<string, string>,
-): Promise<void> {
+): Promise<number> {
   const { quotaServers, quotaVcpus, quotaRamMib, quotaMetadata } = cloud.config
-  const over = (what: string, requested: number, used: number, limit: number) => {
-    if (limit < 0 || used + requested <= limit) return
+  let count = max
+  const fit = (what: string, each: number, used: number, limit: number) => {
+    if (limit < 0 || each === 0) return
+    count = Math.min(count, Math.floor((limit - used) / each))
+    if (count >= min) return
     throw new ApiError(
       'forbidden',
-      `Quota exceeded for ${what}: requested ${requested}, already used ${used} of ${limit}.`,
+      `Quota exceeded for ${what}: requested ${min * each}, already used ${used} of ${limit}.`,
     )
   }
-  over('metadata_items', Object.keys(metadata).length, 0, quotaMetadata)
-  if (quotaServers < 0 && quotaVcpus < 0 && quotaRamMib < 0) return
+  const items = Object.keys(metadata).length
+  if (quotaMetadata >= 0 && items > quotaMetadata) {
+    throw new ApiError(
+      'forbidden',
+      `Quota exceeded for metadata_items: requested ${items}, the limit is ${quotaMetadata}.`,
+    )
+  }
+  await takeTurn(tx)
   const used = await readUsage(tx, caller.projectId)
-  over('instances', count, used.servers, quotaServers)
-  over('cores', count * flavor.vcpus, used.vcpus, quotaVcpus)
-  over('ram', count * flavor.ramMib, used.ramMib, quotaRamMib)
+  fit('instances', 1, used.servers, quotaServers)
+  fit('cores', flavor.vcpus, used.vcpus, quotaVcpus)
+  fit('ram', flavor.ramMib, used.ramMib, quotaRamMib)
+  return count
 }
 
 /** Makes a port for each card, or takes the one that the caller made. */

@@ -96,6 +96,11 @@ export async function takeNumbers(tx: Tx, count: number): Promise<number> {
   return value - count + 1
 }
 
+/** Makes creates wait for each other until they commit, so that none counts what is used while another adds to it. */
+export async function takeTurn(tx: Tx): Promise<void> {
+  await takeNumbers(tx, 0)
+}
+
 /** Writes to a server; its `updated` moves on. */
 export async function updateServer(tx: Tx, id: string, change: Partial<Row<'servers'>>, now: number): Promise<void> {
   await tx

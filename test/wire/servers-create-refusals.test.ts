@@ -229,7 +229,7 @@ for (const database of DATABASES) {
         [{ quotaServers: 1 }, {}, /instances.*requested 1.*used 1 of 1/],
         [{ quotaVcpus: 2 }, { max_count: 2, min_count: 2 }, /cores.*requested 2.*used 1 of 2/],
         [{ quotaRamMib: 255 }, {}, /ram.*requested 128.*used 128 of 255/],
-        [{ quotaMetadata: 1 }, { metadata: { a: '1', b: '2' } }, /metadata_items.*requested 2.* of 1/],
+        [{ quotaMetadata: 1 }, { metadata: { a: '1', b: '2' } }, /metadata_items.*requested 2.*limit is 1/],
       ]
       for (const [config, change, message] of limits) {
         await using cloud = await testCloud({ database, config, servers: { web: {} } })
