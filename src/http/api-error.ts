@@ -28,6 +28,8 @@ export interface ApiErrorOptions extends ErrorOptions {
   headers?: Record<string, string>
   /** The class name Neutron would give; other services ignore it. */
   type?: string
+  /** Whose shape the answer has, whatever was asked: the token filter in front of all services is Keystone's. */
+  service?: Service
 }
 
 /** A failure the caller may read. `message` is public; `cause` is logged with its chain, never sent. */
@@ -38,12 +40,14 @@ export class ApiError extends Error {
   readonly fault: Fault
   readonly headers: Record<string, string>
   readonly type: string | undefined
+  readonly service: Service | undefined
 
   constructor(fault: Fault, message: string, options: ApiErrorOptions = {}) {
     super(message, options)
     this.fault = fault
     this.headers = options.headers ?? {}
     this.type = options.type
+    this.service = options.service
   }
 
   get status(): number {
@@ -77,7 +81,7 @@ export function toFault(error: unknown, service: Service): FaultAnswer {
     image: { code: `${status} ${title}`, title, message },
     network: { NeutronError: { type: known.type ?? title.replaceAll(' ', ''), message, detail: '' } },
   }
-  return { status, headers, body: body[service] }
+  return { status, headers, body: body[known.service ?? service] }
 }
 
 function retryAfter(error: ApiError): { retryAfter?: string } {

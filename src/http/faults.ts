@@ -45,6 +45,8 @@ function toApiError(error: FastifyError): unknown {
   switch (error.code) {
     case 'FST_ERR_CTP_BODY_TOO_LARGE':
       return new ApiError('overLimit', 'The body is larger than 1 MiB.')
+    case 'FST_ERR_CTP_INVALID_MEDIA_TYPE':
+      return new ApiError('badMediaType', 'Send the body as Content-Type: application/json.')
     case 'FST_ERR_CTP_INVALID_CONTENT_LENGTH':
       return new ApiError('badRequest', 'Content-Length does not fit the body.')
     case 'FST_ERR_BAD_URL':

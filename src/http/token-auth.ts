@@ -17,6 +17,7 @@ export async function authenticate(cloud: Cloud, request: FastifyRequest): Promi
       : undefined
   if (facts) return facts
   throw new ApiError('unauthorized', 'The request you have made requires authentication: a valid X-Auth-Token.', {
+    service: 'identity',
     headers: { 'www-authenticate': `Keystone uri="${baseUrl(cloud, request)}/identity"` },
   })
 }
