@@ -298,7 +298,7 @@ for (const database of DATABASES) {
       const answer = await cloud.app.inject({ url, headers: JSON_PLEASE })
       assert.equal(answer.statusCode, 401, url)
       assert.match(String(answer.headers['www-authenticate']), /^Keystone uri=/)
-      assert.equal(answer.json().code, '401 Unauthorized')
+      assert.equal(answer.json().error.code, 401)
     }
   })
 
