@@ -1,6 +1,7 @@
 import type { Action } from '../actions/action.ts'
 import { acceptAction, findOpenAction, supersedeAction } from '../actions/journal.ts'
 import type { Cloud } from '../cloud.ts'
+import type { Tx } from '../db/database.ts'
 import { releaseRoom } from '../hosts/host-store.ts'
 import type { Caller } from '../http/policy.ts'
 import { releasePorts } from '../ports/port-store.ts'
@@ -57,20 +58,33 @@ export function deleteServer(parts: ActionParts): Action<null, Step, ServerSubje
   })
 }
 
+/** Lost races before a delete gives up; each time somebody else's action got in. */
+const TRIES = 5
+
 /**
  * Accepts a delete in any state; asking again is nothing new. Whatever else was going on with the server ends.
  * @throws ApiError itemNotFound; conflictingRequest when it is locked.
  */
 export async function acceptDeleteServer(cloud: Cloud, caller: Caller, serverId: string): Promise<void> {
+  for (let tries = 1; ; tries++) {
+    try {
+      return await cloud.db.transaction((tx) => takeOver(cloud, tx, caller, serverId))
+    } catch (error) {
+      // Another action was opened between our look and our write. It is committed now, so the next look sees it.
+      if (tries === TRIES || !cloud.db.isDuplicate(error)) throw error
+    }
+  }
+}
+
+async function takeOver(cloud: Cloud, tx: Tx, caller: Caller, serverId: string): Promise<void> {
   const action = cloud.actions.delete
-  await cloud.db.transaction(async (tx) => {
-    const server = await getServer(tx, caller, serverId)
-    assertUnlocked(server, caller.isAdmin)
-    const open = await findOpenAction(tx, serverId)
-    if (open?.name === action.name) return
-    const now = cloud.clock.now()
-    await supersedeAction(tx, serverId, now)
-    await acceptAction(tx, action, serverId, null, caller, now)
-    tx.onCommit(() => cloud.runner.nudge())
-  })
+  assertUnlocked(await getServer(tx, caller, serverId), caller.isAdmin)
+  const open = await findOpenAction(tx, serverId)
+  if (open?.name === action.name) return
+  const now = cloud.clock.now()
+  await supersedeAction(tx, serverId, now)
+  await acceptAction(tx, action, serverId, null, caller, now)
+  // The row is locked by now: a delete that ended since the first look shows in this one, and undoes all of this.
+  await getServer(tx, caller, serverId)
+  tx.onCommit(() => cloud.runner.nudge())
 }
