@@ -19,6 +19,8 @@ import {
 const AT_ONCE = 64
 /** How often leases are renewed and forgotten work is looked for, in milliseconds. */
 const HEARTBEAT_MS = 5_000
+/** How long an orderly stop waits for steps under way, in milliseconds. */
+const STOP_PATIENCE_MS = 10_000
 /** Pauses between tries of a failing step, in milliseconds: 250, 500, … up to the longest. */
 const FIRST_PAUSE_MS = 250
 const LONGEST_PAUSE_MS = 10_000
@@ -248,7 +250,11 @@ export class Runner implements AsyncDisposable {
     this.#isStopping = true
     this.#cancelWakeUp?.()
     this.#cancelHeartbeat?.()
-    await Promise.all(this.#running.values())
+    // A host call that hangs must not hold up the end: its action is open, and the next process goes on with it.
+    const patience = Promise.withResolvers<void>()
+    const timer = setTimeout(patience.resolve, STOP_PATIENCE_MS)
+    await Promise.race([Promise.all(this.#running.values()), patience.promise])
+    clearTimeout(timer)
     while (this.#isLooking) await new Promise(setImmediate)
   }
 }

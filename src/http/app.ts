@@ -14,7 +14,7 @@ import { keypairRoutes } from '../keypairs/keypair-routes.ts'
 import { serverRoutes } from '../servers/server-routes.ts'
 import { webRoutes } from '../web/web-routes.ts'
 import { baseUrl } from './base-url.ts'
-import { acceptBodies } from './bodies.ts'
+import { acceptBodies, refuseNul } from './bodies.ts'
 import { answerFaults } from './faults.ts'
 import { Links } from './links.ts'
 import { describeApi } from './openapi.ts'
@@ -79,6 +79,7 @@ export async function buildApp(cloud: Cloud): Promise<App> {
   app.decorateRequest('links')
   app.addHook('onRequest', async (request, reply) => {
     reply.headers({ 'x-compute-request-id': request.id, 'x-openstack-request-id': request.id })
+    refuseNul(request.url)
     const { operation } = request.routeOptions.config
     if (operation === undefined) return
     request.token = await authenticate(cloud, request)

@@ -16,16 +16,27 @@ export function acceptBodies(app: App): void {
       return done(new ApiError('badMediaType', `Send the body as Content-Type: application/json, not ${type}.`))
     }
     try {
-      done(null, JSON.parse(String(body), refuseProto))
+      done(null, JSON.parse(String(body), refuseTraps))
     } catch (error) {
-      const isProto = error instanceof ApiError
-      done(isProto ? error : new ApiError('badRequest', 'The body is not valid JSON.', { cause: error }))
+      const isTrap = error instanceof ApiError
+      done(isTrap ? error : new ApiError('badRequest', 'The body is not valid JSON.', { cause: error }))
     }
   })
 }
 
-/** A member of this name would change what objects inherit, further down. */
-function refuseProto(key: string, value: unknown): unknown {
+/**
+ * A member named `__proto__` would change what objects inherit, further down; a NUL character is what PostgreSQL
+ * cannot store and what C programs take for the end of a text.
+ */
+function refuseTraps(key: string, value: unknown): unknown {
   if (key === '__proto__') throw new ApiError('badRequest', "The body has a member named '__proto__'.")
+  if (key.includes('\0') || (typeof value === 'string' && value.includes('\0'))) {
+    throw new ApiError('badRequest', 'The body has a text with a NUL character.')
+  }
   return value
+}
+
+/** @throws ApiError badRequest when the path or the query has a NUL character, for the same reasons. */
+export function refuseNul(url: string): void {
+  if (url.includes('%00')) throw new ApiError('badRequest', 'The URL has a NUL character.')
 }

@@ -3,15 +3,7 @@ import { claimRoom, listHosts, releaseRoom } from '../hosts/host-store.ts'
 import { ApiError } from '../http/api-error.ts'
 import { releasePorts } from '../ports/port-store.ts'
 import { pickHost } from '../scheduler/pick-host.ts'
-import {
-  type ActionParts,
-  faultOf,
-  plugPorts,
-  type ServerSubject,
-  serverAction,
-  settledRunning,
-  turnOn,
-} from './server-action.ts'
+import { type ActionParts, bootSteps, faultOf, plugPorts, type ServerSubject, serverAction } from './server-action.ts'
 import { updateServer } from './server-store.ts'
 
 export interface BuildInput {
@@ -70,14 +62,7 @@ export function buildServer(parts: ActionParts): Action<BuildInput, Step, Server
         await host.ensureDisk({ serverId: server.id, imageId: server.imageId, sizeGib: server.diskGib })
         return { go: 'powerOn' }
       },
-      async powerOn(subject) {
-        return (await turnOn(parts, subject)) === 'on' ? { go: 'awaitRunning' } : { waitMs: 1_000 }
-      },
-      async awaitRunning({ server, host }) {
-        const power = await host.readPower(server.id)
-        if (power === 'on') return { done: true, save: settledRunning(parts, server) }
-        throw new ApiError('computeFault', `The guest ended while it was starting (it is ${power}).`)
-      },
+      ...bootSteps(parts),
       async cleanUp(subject) {
         const { server, ports } = subject
         if (server.hostName !== null) {

@@ -4,14 +4,13 @@ import { ApiError } from '../http/api-error.ts'
 import { setPortStatus } from '../ports/port-store.ts'
 import {
   type ActionParts,
+  bootSteps,
   endInError,
   OFF,
   plugPorts,
   type ServerSubject,
   serverAction,
   settled,
-  settledRunning,
-  turnOn,
 } from './server-action.ts'
 import { updateServer } from './server-store.ts'
 
@@ -29,14 +28,7 @@ export function startServer(parts: ActionParts): Action<null, 'plugPorts' | 'pow
         await plugPorts(parts, subject)
         return { go: 'powerOn' }
       },
-      async powerOn(subject) {
-        return (await turnOn(parts, subject)) === 'on' ? { go: 'awaitRunning' } : { waitMs: 1_000 }
-      },
-      async awaitRunning({ server, host }) {
-        const power = await host.readPower(server.id)
-        if (power === 'on') return { done: true, save: settledRunning(parts, server) }
-        throw new ApiError('computeFault', `The guest ended while it was starting (it is ${power}).`)
-      },
+      ...bootSteps(parts),
     },
     // A server that would not start is where it was; the fault says why.
     failed: ({ server }, error) => ({ done: true, save: stillOff(parts, server.id, error) }),

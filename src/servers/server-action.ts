@@ -4,6 +4,7 @@ import type { Cloud } from '../cloud.ts'
 import type { Tx } from '../db/database.ts'
 import type { Row, TaskState } from '../db/schema.ts'
 import { type HostDriver, HostError, type ServerPlan } from '../host/host-driver.ts'
+import { ApiError } from '../http/api-error.ts'
 import { hostNameOf } from '../lib/host-names.ts'
 import { listPortsOfServer, readPortPlan, setPortStatus } from '../ports/port-store.ts'
 import { updateServer } from './server-store.ts'
@@ -145,5 +146,19 @@ export function settledRunning(parts: ActionParts, server: Row<'servers'>): Save
       now,
     )
     await setPortStatus(tx, server.id, 'ACTIVE')
+  }
+}
+
+/** The steps that end every start of a guest: power on, as soon as it is its turn, and look whether it stays. */
+export function bootSteps(parts: ActionParts) {
+  return {
+    async powerOn(subject: ServerSubject): Promise<Outcome<'awaitRunning'>> {
+      return (await turnOn(parts, subject)) === 'on' ? { go: 'awaitRunning' } : { waitMs: 1_000 }
+    },
+    async awaitRunning({ server, host }: ServerSubject): Promise<Outcome<never>> {
+      const power = await host.readPower(server.id)
+      if (power === 'on') return { done: true, save: settledRunning(parts, server) }
+      throw new ApiError('computeFault', `The guest ended while it was starting (it is ${power}).`)
+    },
   }
 }

@@ -1,5 +1,6 @@
 import { sql } from 'kysely'
 import type { Reader, Tx } from '../db/database.ts'
+import { prepared } from '../db/prepared.ts'
 import type { Row } from '../db/schema.ts'
 import { ApiError } from '../http/api-error.ts'
 import type { Caller } from '../http/policy.ts'
@@ -43,13 +44,33 @@ export const serverNotFound = (id: string): ApiError =>
 export async function findServer(read: Reader, id: string): Promise<Row<'servers'> | undefined> {
   // PostgreSQL refuses to compare with a text that holds a NUL.
   if (id.includes('\0')) return undefined
-  return read.selectFrom('servers').selectAll().where('id', '=', id).where('deletedAt', 'is', null).executeTakeFirst()
+  const [server] = await serverById(read, { id })
+  return server
 }
+
+const serverById = prepared((read, { id }: { id: string }) =>
+  read.selectFrom('servers').selectAll().where('id', '=', id).where('deletedAt', 'is', null),
+)
 
 /** The cards of these servers, in one question. */
 export async function withCards(read: Reader, servers: Row<'servers'>[]): Promise<ShownServer[]> {
-  if (servers.length === 0) return []
-  const rows: CardAddress[] = await read
+  const [first] = servers
+  if (!first) return []
+  const rows =
+    servers.length === 1
+      ? await cardsOfOne(read, { id: first.id })
+      : await cardsOf(
+          read,
+          servers.map((server) => server.id),
+        ).execute()
+  const byServer = Map.groupBy(rows, (row) => row.serverId)
+  return servers.map((server) => ({ server, cards: byServer.get(server.id) ?? [] }))
+}
+
+const cardsOfOne = prepared((read, { id }: { id: string }) => cardsOf(read, [id]))
+
+function cardsOf(read: Reader, serverIds: string[]) {
+  return read
     .selectFrom('ports')
     .innerJoin('networks', 'networks.id', 'ports.networkId')
     .leftJoin('portAddresses', 'portAddresses.portId', 'ports.id')
@@ -69,15 +90,8 @@ export async function withCards(read: Reader, servers: Row<'servers'>[]): Promis
       'securityGroups.id as securityGroupId',
       'securityGroups.name as securityGroupName',
     ])
-    .where(
-      'ports.deviceId',
-      'in',
-      servers.map((server) => server.id),
-    )
+    .where('ports.deviceId', 'in', serverIds)
     .orderBy('ports.position')
-    .execute()
-  const byServer = Map.groupBy(rows, (row) => row.serverId)
-  return servers.map((server) => ({ server, cards: byServer.get(server.id) ?? [] }))
 }
 
 /** Numbers that count up over the whole cloud; `count` of them, the first is returned. */

@@ -1,6 +1,6 @@
 /** The one world builder: a whole cloud in this process, on a real database and the memory host. */
 import { randomUUID } from 'node:crypto'
-import { mkdtempSync, rmSync } from 'node:fs'
+import { copyFileSync, mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after } from 'node:test'
@@ -64,8 +64,9 @@ export class TestCloud implements AsyncDisposable {
   host!: MemoryDriver
   admin!: Client
   member!: Client
-  readonly #directory = mkdtempSync(join(tmpdir(), 'novella-test-'))
-  readonly #options: TestCloudOptions
+  #directory = mkdtempSync(join(tmpdir(), 'novella-test-'))
+  #options: TestCloudOptions
+  readonly #killed: string[] = []
   #database: ({ url: string } & AsyncDisposable) | undefined
 
   private constructor(options: TestCloudOptions) {
@@ -109,6 +110,25 @@ export class TestCloud implements AsyncDisposable {
     this.cloud = await openCloud(this.config, { log, clock: this.clock, host: this.host })
     this.app = await buildApp(this.cloud)
     await seed(this.cloud, 'http://localhost', () => {}, CHEAP_HASHES)
+  }
+
+  /**
+   * Ends the process as `kill -9` does: calls under way never answer, nothing is written any more. Then starts it again
+   * on the same database and machine.
+   */
+  async killAndStart(): Promise<void> {
+    const killed = this.cloud
+    this.host.intercept = () => new Promise(() => {})
+    await killed.db[Symbol.asyncDispose]()
+    await this.app.close()
+    // The dead process would have lost its lock on the data directory; in one process it is easier to move out.
+    const before = this.#directory
+    const database = this.config.database || join(before, 'novella.db')
+    this.#directory = mkdtempSync(join(tmpdir(), 'novella-test-'))
+    this.#killed.push(before)
+    copyFileSync(join(before, 'secret.key'), join(this.#directory, 'secret.key'))
+    this.#options = { ...this.#options, config: { ...this.#options.config, database } }
+    await this.start()
   }
 
   /** Ends the process in an orderly way. */
@@ -193,12 +213,13 @@ export class TestCloud implements AsyncDisposable {
     await this.cloud.runner.settled()
   }
 
-  /** Turns the clock in small steps until `isDone`, letting actions run in between. */
-  async advanceUntil(isDone: () => Promise<boolean> | boolean, maxMs = 3_600_000): Promise<void> {
-    for (let passed = 0; passed <= maxMs; passed += 500) {
+  /** Turns the clock in steps until `isDone`, letting actions run in between. */
+  async advanceUntil(isDone: () => Promise<boolean> | boolean, stepMs = 500): Promise<void> {
+    const maxMs = 2 * 3_600_000
+    for (let passed = 0; passed <= maxMs; passed += stepMs) {
       await this.settled()
       if (await isDone()) return
-      this.clock.advance(500)
+      this.clock.advance(stepMs)
     }
     throw new Error(`That did not come true within ${maxMs} ms.`)
   }
@@ -249,6 +270,7 @@ export class TestCloud implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     await this.stop()
     await this.#database?.[Symbol.asyncDispose]()
+    for (const directory of this.#killed) rmSync(directory, { recursive: true, force: true })
     rmSync(this.#directory, { recursive: true, force: true })
   }
 }

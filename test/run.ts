@@ -1,0 +1,116 @@
+/**
+ * `./novella test`: installs what is missing, then everything CI checks, part by part, with how long each took.
+ * Runs one part or some with their names: `./novella test types wire`.
+ */
+import { spawnSync } from 'node:child_process'
+import { globSync } from 'node:fs'
+import { availableParallelism } from 'node:os'
+import { join } from 'node:path'
+import { pipeline } from 'node:stream/promises'
+import { run } from 'node:test'
+import { spec } from 'node:test/reporters'
+import { ensureSystemPackages, FOR_GUESTS, FOR_TESTS } from '../src/commands/system-packages.ts'
+import { findLeftovers, snapshot } from './support/leftovers.ts'
+import { startPostgres } from './support/postgres.ts'
+
+interface Part {
+  name: string
+  about: string
+  /** A command, or test files with how many run at once. */
+  run: { command: string[] } | { files: string[]; atOnce: number }
+}
+
+const root = join(import.meta.dirname, '..')
+const bin = (name: string): string => join(root, 'node_modules', '.bin', name)
+
+const PARTS: Part[] = [
+  { name: 'types', about: 'the type checker', run: { command: [bin('tsc'), '--noEmit'] } },
+  { name: 'lint', about: 'format and lint', run: { command: [bin('biome'), 'check', '--error-on-warnings'] } },
+  {
+    name: 'pure',
+    about: 'functions, and rules about the source',
+    run: { files: ['src/**/*.test.ts', 'test/static/*.test.ts'], atOnce: availableParallelism() },
+  },
+  {
+    name: 'wire',
+    about: 'the API on SQLite and PostgreSQL',
+    run: { files: ['test/wire/*.test.ts', 'test/actions/*.test.ts'], atOnce: availableParallelism() },
+  },
+  // Guests boot in seconds on an idle machine; two files at once would make each wait for the other.
+  {
+    name: 'vm',
+    about: 'real guests, real packets',
+    run: { files: ['test/promises/*.test.ts', 'test/vm/*.test.ts'], atOnce: 1 },
+  },
+  { name: 'browser', about: 'Chromium on the pages', run: { files: ['test/browser/*.test.ts'], atOnce: 1 } },
+]
+
+/** A test that hangs must not hang the run. Milliseconds, for one test. */
+const TEST_LIMIT_MS = 5 * 60_000
+
+const wanted = process.argv.slice(2)
+const unknown = wanted.filter((name) => !PARTS.some((part) => part.name === name))
+if (unknown.length > 0) {
+  console.error(`There is no part ${unknown.join(', ')}. The parts: ${PARTS.map((part) => part.name).join(', ')}.`)
+  process.exit(2)
+}
+const parts = wanted.length === 0 ? PARTS : PARTS.filter((part) => wanted.includes(part.name))
+
+ensureSystemPackages([...FOR_GUESTS, ...FOR_TESTS], (message) => console.error(`novella: ${message}`))
+
+const before = snapshot()
+const totals = { passed: 0, failed: 0, skipped: 0 }
+const lines: string[] = []
+
+for (const part of parts) {
+  console.log(`\n── ${part.name}: ${part.about}`)
+  const since = performance.now()
+  const outcome = 'command' in part.run ? runCommand(part.run.command) : await runFiles(part.run)
+  const seconds = ((performance.now() - since) / 1000).toFixed(1)
+  totals.passed += outcome.passed
+  totals.failed += outcome.failed
+  totals.skipped += outcome.skipped
+  const { passed, failed, skipped } = outcome
+  lines.push(`${part.name.padEnd(8)} ${seconds.padStart(6)} s   ${passed} passed, ${failed} failed, ${skipped} skipped`)
+}
+
+const leftovers = await findLeftovers(before)
+console.log(`\n── left behind by the tests: ${leftovers.length === 0 ? 'nothing' : ''}`)
+for (const leftover of leftovers) console.log(`   ${leftover}`)
+if (leftovers.length === 0) totals.passed += 1
+else totals.failed += 1
+
+console.log(`\n${lines.join('\n')}\n`)
+console.log(`${totals.passed} passed, ${totals.failed} failed, ${totals.skipped} skipped`)
+process.exitCode = totals.failed === 0 ? 0 : 1
+
+function runCommand([program = '', ...args]: string[]): { passed: number; failed: number; skipped: number } {
+  const { status } = spawnSync(program, args, { cwd: root, stdio: 'inherit' })
+  return status === 0 ? { passed: 1, failed: 0, skipped: 0 } : { passed: 0, failed: 1, skipped: 0 }
+}
+
+async function runFiles({ files, atOnce }: { files: string[]; atOnce: number }) {
+  const found = globSync(files, { cwd: root }).sort()
+  const counts = { passed: 0, failed: 0, skipped: 0 }
+  if (found.length === 0) return counts
+  const needsPostgres = found.some((file) => file.includes('wire') || file.includes('actions'))
+  await using postgres = needsPostgres ? await startPostgres() : undefined
+  if (postgres) process.env.NOVELLA_TEST_POSTGRES = postgres.directory
+  process.env.NOVELLA_TEST_RUN = before.mark
+  const stream = run({
+    files: found.map((file) => join(root, file)),
+    concurrency: atOnce,
+    timeout: TEST_LIMIT_MS,
+    execArgv: ['--disable-warning=ExperimentalWarning'],
+  })
+  stream.on('test:summary', (summary) => {
+    // One summary a file, and one for all of them, which has no file.
+    if (summary.file !== undefined) return
+    counts.passed += summary.counts.passed
+    counts.failed += summary.counts.tests - summary.counts.passed - summary.counts.skipped - summary.counts.todo
+    counts.skipped += summary.counts.skipped + summary.counts.todo
+  })
+  await pipeline(stream, new spec(), process.stdout, { end: false })
+  delete process.env.NOVELLA_TEST_POSTGRES
+  return counts
+}

@@ -1,0 +1,86 @@
+/** Loses host calls one by one, and kills the process at each: whatever is accepted must end well all the same. */
+
+import { HostError } from '../../src/host/host-driver.ts'
+import type { Intercept } from '../../src/host/memory/memory-driver.ts'
+import type { TestCloud } from './test-cloud.ts'
+
+/** How a call is lost: before it had its effect, or after, with only the answer gone. */
+export type Loss = 'call' | 'answer'
+export const LOSSES: Loss[] = ['call', 'answer']
+
+/** Verbs of one action; sweeps read too, and are not counted. */
+const isCounted = (verb: string): boolean => verb !== 'readServers' && verb !== 'readConsole'
+
+/** Lets everything through, and counts. */
+export function counting(): { intercept: Intercept; calls: string[] } {
+  const calls: string[] = []
+  return {
+    calls,
+    intercept: (verb, _id, run) => {
+      if (isCounted(verb)) calls.push(verb)
+      return run()
+    },
+  }
+}
+
+/** Loses the call number `nth` (from 0), once. */
+export function losing(nth: number, loss: Loss): Intercept {
+  let seen = -1
+  return async (verb, _id, run) => {
+    if (!isCounted(verb)) return run()
+    seen += 1
+    if (seen !== nth) return run()
+    if (loss === 'answer') await run()
+    throw new HostError('unreachable', `The ${loss} of ${verb} was lost.`)
+  }
+}
+
+/** Resolves `reached` at call number `nth`, which never answers; its effect is had first when only the answer is lost. */
+export function hangingAt(nth: number, loss: Loss): { intercept: Intercept; reached: Promise<void> } {
+  let seen = -1
+  let reach = () => {}
+  const reached = new Promise<void>((resolve) => {
+    reach = resolve
+  })
+  const intercept: Intercept = async (verb, _id, run) => {
+    if (!isCounted(verb)) return run()
+    seen += 1
+    if (seen !== nth) return run()
+    if (loss === 'answer') await run()
+    reach()
+    return new Promise(() => {})
+  }
+  return { intercept, reached }
+}
+
+/** What is left of a server on its host and in the tables that only living servers have rows in. */
+export async function tracesOf(cloud: TestCloud, serverId: string): Promise<string[]> {
+  const { read } = cloud.cloud.db
+  const traces: string[] = []
+  if (cloud.machine.servers.has(serverId)) traces.push('server on the host')
+  for (const port of cloud.machine.ports.values()) if (port.serverId === serverId) traces.push('port on the host')
+  const ports = await read.selectFrom('ports').select('id').where('deviceId', '=', serverId).execute()
+  const claims = await read.selectFrom('claims').select('serverId').where('serverId', '=', serverId).execute()
+  traces.push(...ports.map(() => 'port row'), ...claims.map(() => 'claim'))
+  return traces
+}
+
+/** What the host has claimed according to its counters, which must be the sum of the claims. */
+export async function countersAndClaims(cloud: TestCloud): Promise<{ counters: number[]; sums: number[] }> {
+  const { read } = cloud.cloud.db
+  const hosts = await read.selectFrom('hosts').selectAll().execute()
+  const claims = await read.selectFrom('claims').selectAll().execute()
+  const sum = (values: number[]): number => values.reduce((total, value) => total + value, 0)
+  return {
+    counters: [
+      sum(hosts.map((host) => host.claimedVcpus)),
+      sum(hosts.map((host) => host.claimedRamMib)),
+      sum(hosts.map((host) => host.claimedDiskGib)),
+    ],
+    sums: [
+      sum(claims.map((claim) => claim.vcpus)),
+      sum(claims.map((claim) => claim.ramMib)),
+      sum(claims.map((claim) => claim.diskGib)),
+    ],
+  }
+}
