@@ -56,8 +56,16 @@ export async function listServers(db: Database, filters: ServerFilters): Promise
   }
   if (marker !== undefined) query = query.where(after(sort, await readMarker(db, filters, marker)))
   for (const { column, direction } of sort) query = query.orderBy(comparable(column), direction)
-  return query.limit(limit).execute()
+  try {
+    return await query.limit(limit).execute()
+  } catch (error) {
+    if (!isBadPattern(error)) throw error
+    throw new ApiError('badRequest', 'name or ip must be a regular expression of a simpler kind.', { cause: error })
+  }
 }
+
+/** PostgreSQL's `invalid_regular_expression`: what the check of the query let through, and only this engine minds. */
+const isBadPattern = (error: unknown): boolean => (error as { code?: unknown } | null)?.code === '2201B'
 
 /** The server that ended the page before, deleted meanwhile or not. */
 async function readMarker(db: Database, filters: ServerFilters, marker: string): Promise<Row<'servers'>> {

@@ -117,14 +117,44 @@ function readBoolean(value: string | undefined): boolean | undefined {
   return /^(0|f|false|off|n|no)$/i.test(value) ? false : undefined
 }
 
+/** A name is no longer, and a longer pattern only costs time. */
+const PATTERN_LENGTH = 255
+/** Instructions of a compiled pattern: each may be looked at for each character of each name. */
+const PATTERN_SIZE = 1_000
+/** PostgreSQL repeats no more often. */
+const REPEATS = 255
+
+/**
+ * What both databases read alike, RE2 here and PostgreSQL's own engine there: no escapes but classes and literals, no
+ * groups but `(...)` and `(?:...)`.
+ */
+function isCommonPattern(pattern: string): boolean {
+  for (const [, escaped, group, count] of pattern.matchAll(/\\(.)|(\(\?)(?!:)|\{\d*,?(\d+)\}/gsu)) {
+    if (escaped !== undefined && /[a-z0-9]/i.test(escaped) && !/[dws]/i.test(escaped)) return false
+    if (group !== undefined || Number(count) > REPEATS) return false
+  }
+  return true
+}
+
 function readPattern(key: string, value: string | undefined): string | undefined {
   if (value === undefined || value === '') return undefined
-  try {
-    RE2JS.compile(value)
-    return value
-  } catch (error) {
-    throw new ApiError('badRequest', `${key} must be a regular expression, not '${value}'.`, { cause: error })
+  const refuse = (reason: string, cause?: unknown): never => {
+    throw new ApiError('badRequest', `${key} must be a regular expression${reason}, not '${value.slice(0, 255)}'.`, {
+      cause,
+    })
   }
+  if (value.length > PATTERN_LENGTH) refuse(` of at most ${PATTERN_LENGTH} characters`)
+  let size = 0
+  try {
+    size = RE2JS.compile(value).programSize()
+  } catch (error) {
+    refuse('', error)
+  }
+  if (!isCommonPattern(value)) {
+    refuse(` with no escapes but \\d, \\w, \\s and literals, no (?…) but (?:…), and at most ${REPEATS} repeats`)
+  }
+  if (size > PATTERN_SIZE) refuse(' with fewer repeats')
+  return value
 }
 
 const INSTANT = /^\d{4}-\d\d-\d\d([T ]\d\d:\d\d(:\d\d(\.\d{1,9})?)?(Z|[+-]\d\d:?\d\d)?)?$/i
