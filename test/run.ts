@@ -34,7 +34,10 @@ const PARTS: Part[] = [
   {
     name: 'wire',
     about: 'the API on SQLite and PostgreSQL',
-    run: { files: ['test/wire/*.test.ts', 'test/actions/*.test.ts'], atOnce: availableParallelism() },
+    run: {
+      files: ['test/wire/*.test.ts', 'test/actions/*.test.ts', 'test/commands/*.test.ts'],
+      atOnce: availableParallelism(),
+    },
   },
   // Guests boot in seconds on an idle machine; two files at once would make each wait for the other.
   {

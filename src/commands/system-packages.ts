@@ -28,6 +28,7 @@ export const FOR_GUESTS: Need[] = [
 /** What the tests need besides. */
 export const FOR_TESTS: Need[] = [
   need('openssh-client', 'ssh'),
+  need('curl', 'curl'),
   need('genisoimage', 'genisoimage'),
   need('chromium', 'chromium'),
   need('postgresql', '/usr/lib/postgresql'),

@@ -7,6 +7,7 @@
  *
  * A transaction holds SQLite's only writer (or a PostgreSQL connection): do nothing in it but ask the database.
  */
+import { closeSync, openSync } from 'node:fs'
 import type { Kysely, Transaction } from 'kysely'
 import { migrate } from './migrations/migrate.ts'
 import { openPostgres } from './postgres.ts'
@@ -80,7 +81,7 @@ export class Database implements AsyncDisposable {
  * @throws NewerDatabaseError when a newer Novella wrote it.
  */
 export async function openDatabase(url: string): Promise<Database> {
-  const engine = /^postgres(ql)?:/.test(url) ? openPostgres(url) : openSqlite(url)
+  const engine = /^postgres(ql)?:/.test(url) ? openPostgres(url) : openSqlite(ownersOnly(url))
   try {
     await migrate(engine.writer)
   } catch (error) {
@@ -88,4 +89,10 @@ export async function openDatabase(url: string): Promise<Database> {
     throw error
   }
   return new Database(engine)
+}
+
+/** Makes the file before SQLite does, which lets everybody read it; its companions take over these rights. */
+function ownersOnly(path: string): string {
+  closeSync(openSync(path, 'a', 0o600))
+  return path
 }
