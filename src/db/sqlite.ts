@@ -2,6 +2,7 @@ import { DatabaseSync, type SQLInputValue, type StatementSync } from 'node:sqlit
 import { Kysely, SqliteDialect } from 'kysely'
 import { RE2JS } from 're2js'
 import type { Engine } from './database.ts'
+import { readDirectly } from './prepared.ts'
 import type { Schema } from './schema.ts'
 
 /** How many compiled statements a connection keeps. */
@@ -15,8 +16,11 @@ export function openSqlite(path: string): Engine {
   const writer = connect(path)
   const reader = connect(path)
   reader.exec('pragma query_only = on')
-  const writerDb = new Kysely<Schema>({ dialect: new SqliteDialect({ database: adapt(writer) }) })
-  const readerDb = new Kysely<Schema>({ dialect: new SqliteDialect({ database: adapt(reader) }) })
+  const snapshot = new TurnSnapshot(reader)
+  const reads = adapt(reader, () => snapshot.begin())
+  const writerDb = new Kysely<Schema>({ dialect: new SqliteDialect({ database: adapt(writer, () => snapshot.end()) }) })
+  const readerDb = new Kysely<Schema>({ dialect: new SqliteDialect({ database: reads }) })
+  readDirectly(readerDb, (sql, parameters) => reads.prepare(sql).all(parameters))
   return {
     kind: 'sqlite',
     writer: writerDb,
@@ -24,6 +28,7 @@ export function openSqlite(path: string): Engine {
     isConflict: () => false,
     isDuplicate: (error) => error instanceof Error && /^(UNIQUE|PRIMARY KEY) constraint failed/.test(error.message),
     async close() {
+      snapshot.end()
       if (reader.isOpen) reader.close()
       if (writer.isOpen) writer.close()
     },
@@ -53,8 +58,42 @@ function connect(path: string): DatabaseSync {
   return db
 }
 
-/** Kysely's dialect was written for another driver; this is the difference, and a cache of compiled statements. */
-function adapt(db: DatabaseSync) {
+/**
+ * Lets all reads within one turn of the event loop see the same state, in one transaction: outside of one, each read
+ * locks and unlocks the file anew, which takes longer than most reads. It never outlives the turn, nor a write of ours,
+ * so that nobody reads what was true before a commit and no checkpoint waits for it.
+ */
+class TurnSnapshot {
+  readonly #reader: DatabaseSync
+  readonly #begin: StatementSync
+  readonly #commit: StatementSync
+  #isOpen = false
+
+  constructor(reader: DatabaseSync) {
+    this.#reader = reader
+    this.#begin = reader.prepare('begin')
+    this.#commit = reader.prepare('commit')
+  }
+
+  begin(): void {
+    if (this.#isOpen) return
+    this.#begin.run()
+    this.#isOpen = true
+    setImmediate(() => this.end())
+  }
+
+  end(): void {
+    if (!this.#isOpen || !this.#reader.isOpen) return
+    this.#isOpen = false
+    this.#commit.run()
+  }
+}
+
+/**
+ * Kysely's dialect was written for another driver; this is the difference, and a cache of compiled statements.
+ * @param onUse called before each statement is run: the caller runs what it gets at once.
+ */
+function adapt(db: DatabaseSync, onUse: () => void) {
   const cache = new Map<string, ReturnType<typeof wrap>>()
   const wrap = (statement: StatementSync) => ({
     reader: statement.columns().length > 0,
@@ -65,6 +104,7 @@ function adapt(db: DatabaseSync) {
   return {
     close: () => db.close(),
     prepare(sql: string) {
+      onUse()
       let prepared = cache.get(sql)
       if (!prepared) {
         // Lists of ids make statements of many lengths; forgetting all now and then is simpler than an LRU.
