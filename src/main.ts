@@ -6,11 +6,12 @@ import { up } from './commands/up.ts'
 import { ConfigError, readConfig } from './config.ts'
 import { NewerDatabaseError } from './db/migrations/migrate.ts'
 import { HostError } from './host/host-driver.ts'
+import { TinyBuildError } from './images/tiny/run-tool.ts'
 import { DataDirectoryError } from './lib/data-directory.ts'
 import { VERSION } from './lib/version.ts'
 
 /** Failures whose message is for the person at the terminal; all others are bugs and show where they happened. */
-const EXPECTED = [ConfigError, NewerDatabaseError, HostError, DataDirectoryError, MissingPackagesError]
+const EXPECTED = [ConfigError, NewerDatabaseError, HostError, DataDirectoryError, MissingPackagesError, TinyBuildError]
 
 const [command = 'help', ...args] = process.argv.slice(2)
 try {

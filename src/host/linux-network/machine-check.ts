@@ -1,6 +1,6 @@
 import { access } from 'node:fs/promises'
 import { HostError } from '../host-driver.ts'
-import { findProgram } from '../qemu/run.ts'
+import { findProgram } from '../run-program.ts'
 import { runTool } from './run-tool.ts'
 
 /** Debian packages that bring the tools. */

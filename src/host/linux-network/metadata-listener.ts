@@ -11,7 +11,7 @@ import type { Server as NetServer, Socket } from 'node:net'
 import { fileURLToPath } from 'node:url'
 import type { Logger } from 'pino'
 import type { MetadataAnswer, MetadataQuestion } from '../host-driver.ts'
-import { COMMAND_ENV } from '../qemu/run.ts'
+import { COMMAND_ENV } from '../run-program.ts'
 import { METADATA_ADDRESS } from './names.ts'
 
 const CHILD = fileURLToPath(new URL('./listener-child.mjs', import.meta.url))

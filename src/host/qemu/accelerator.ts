@@ -3,8 +3,8 @@ import { chmod, mkdir, readFile, rename, rm, stat, writeFile } from 'node:fs/pro
 import { join } from 'node:path'
 import type { Logger } from 'pino'
 import { HostError } from '../host-driver.ts'
+import { CommandError, run } from '../run-program.ts'
 import { asUser, type LaunchPrograms } from './launch-command.ts'
-import { CommandError, run } from './run.ts'
 import { readBootId } from './run-record.ts'
 
 export type Accelerator = 'tcg' | 'kvm'

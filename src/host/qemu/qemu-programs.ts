@@ -1,6 +1,6 @@
 import { HostError } from '../host-driver.ts'
+import { findProgram, SYSTEM_PATH } from '../run-program.ts'
 import type { LaunchPrograms } from './launch-command.ts'
-import { findProgram, SYSTEM_PATH } from './run.ts'
 
 export interface QemuPrograms extends LaunchPrograms {
   qemuImg: string

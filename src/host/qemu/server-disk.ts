@@ -2,10 +2,10 @@ import { existsSync } from 'node:fs'
 import { chmod, chown, mkdir, readFile, readlink, rename, rm } from 'node:fs/promises'
 import { basename, dirname, join } from 'node:path'
 import { type DiskPlan, HostError } from '../host-driver.ts'
+import { run } from '../run-program.ts'
 import { demandSpace } from './host-facts.ts'
 import { type Qcow2Header, readQcow2Header } from './qcow2-header.ts'
 import type { DirectBoot } from './qemu-args.ts'
-import { run } from './run.ts'
 import type { ServerFiles } from './server-files.ts'
 
 const GIB = 1024 ** 3

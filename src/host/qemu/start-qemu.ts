@@ -1,7 +1,7 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { chownSync, closeSync, constants, mkdirSync, openSync } from 'node:fs'
+import { COMMAND_ENV } from '../run-program.ts'
 import { readTail } from './console-log.ts'
-import { COMMAND_ENV } from './run.ts'
 import { type RunRecord, readBootId, readStartTicks, removeRecord, writeRecord } from './run-record.ts'
 import type { ServerFiles } from './server-files.ts'
 

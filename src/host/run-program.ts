@@ -38,15 +38,22 @@ export function findProgram(name: string, searchPath: string = SYSTEM_PATH): str
   return undefined
 }
 
+export interface RunOptions {
+  /** The command is killed when it takes longer. */
+  timeoutMs: number
+  /** Given on its standard input. */
+  input?: string
+}
+
 /**
  * Runs one host command to its end, without a shell, and answers what it wrote to stdout.
  * @param argv the program, then each argument as it shall arrive.
  * @throws CommandError when it cannot start, exits other than 0, or takes longer than `timeoutMs` (it is then killed).
  */
-export function run(argv: readonly string[], { timeoutMs }: { timeoutMs: number }): Promise<string> {
+export function run(argv: readonly string[], { timeoutMs, input = '' }: RunOptions): Promise<string> {
   const [program = '', ...args] = argv
   return new Promise((resolve, reject) => {
-    execFile(
+    const child = execFile(
       program,
       args,
       { env: { ...COMMAND_ENV }, timeout: timeoutMs, killSignal: 'SIGKILL', maxBuffer: STDOUT_LIMIT_BYTES },
@@ -57,5 +64,8 @@ export function run(argv: readonly string[], { timeoutMs }: { timeoutMs: number 
         reject(new CommandError(`${basename(program)} ${how}`, argv, stderr.slice(-STDERR_TAIL), cause))
       },
     )
+    // It may exit without reading; its exit code tells.
+    child.stdin?.on('error', () => {})
+    child.stdin?.end(input)
   })
 }
