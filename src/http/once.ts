@@ -30,6 +30,8 @@ export async function sendOnce<Body>(
   const requestHash = createHash('sha256')
     .update(`${request.method} ${request.url}\n${JSON.stringify(request.body ?? null)}`)
     .digest('hex')
+  const now = clock.now()
+  const oldest = now - KEPT_MS
   const find = () =>
     db.read
       .selectFrom('idempotentAnswers')
@@ -37,6 +39,7 @@ export async function sendOnce<Body>(
       .where('userId', '=', userId)
       .where('projectId', '=', projectId)
       .where('key', '=', key)
+      .where('createdAt', '>=', oldest)
       .executeTakeFirst()
 
   const again = (answer: NonNullable<Awaited<ReturnType<typeof find>>>) => {
@@ -53,11 +56,7 @@ export async function sendOnce<Body>(
   if (earlier) return again(earlier)
   try {
     const body = await db.transaction(async (tx) => {
-      const now = clock.now()
-      await tx
-        .deleteFrom('idempotentAnswers')
-        .where('createdAt', '<', now - KEPT_MS)
-        .execute()
+      await tx.deleteFrom('idempotentAnswers').where('createdAt', '<', oldest).execute()
       // The empty answer takes the key first: of two requests at once, the second waits here and then fails.
       await tx
         .insertInto('idempotentAnswers')
