@@ -11,6 +11,7 @@ import { identityRoutes } from '../identity/identity-routes.ts'
 import type { TokenFacts } from '../identity/token-store.ts'
 import { imageRoutes } from '../images/image-routes.ts'
 import { keypairRoutes } from '../keypairs/keypair-routes.ts'
+import { withoutSecrets } from '../lib/log.ts'
 import { serverRoutes } from '../servers/server-routes.ts'
 import { webRoutes } from '../web/web-routes.ts'
 import { baseUrl } from './base-url.ts'
@@ -86,13 +87,15 @@ export async function buildApp(cloud: Cloud): Promise<App> {
     request.caller = authorize(request, request.token, operation)
     request.links = new Links(baseUrl(cloud, request), request.caller.projectId)
   })
-  app.addHook('onResponse', async (request, reply) => {
+  const answers = withoutSecrets(cloud.log)
+  app.addHook('onResponse', (request, reply, done) => {
     const route = request.routeOptions.url ?? 'none'
     const { statusCode: status, elapsedTime: ms } = reply
     cloud.metrics.requests.observe({ method: request.method, route, status }, ms / 1000)
     // The path without its query: a console token travels there.
     const path = request.url.split('?', 1)[0]
-    request.log.info({ method: request.method, path, status, ms: Math.round(ms * 10) / 10 }, 'answered')
+    answers.info({ reqId: request.id, method: request.method, path, status, ms: Math.round(ms * 10) / 10 }, 'answered')
+    done()
   })
 
   for (const routes of [
