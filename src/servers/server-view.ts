@@ -125,16 +125,12 @@ function faultView(server: Row<'servers'>, isAdmin: boolean) {
 
 /** By network name; the same address stands in several rows when its card has several security groups. */
 function addressesView<Entry>(cards: CardAddress[], entry: (card: CardAddress) => Entry): Record<string, Entry[]> {
-  const seen = new Set<string>()
-  const networks: Record<string, Entry[]> = {}
-  for (const card of cards) {
-    const key = `${card.portId} ${card.ipAddress}`
-    if (card.ipAddress === null || seen.has(key)) continue
-    seen.add(key)
-    networks[card.networkName] ??= []
-    networks[card.networkName]?.push(entry(card))
-  }
-  return networks
+  const addresses = new Map(
+    cards.filter(({ ipAddress }) => ipAddress !== null).map((card) => [`${card.portId} ${card.ipAddress}`, card]),
+  )
+  // Networks may be named like what objects inherit, so nothing is looked up on an object.
+  const byNetwork = Map.groupBy(addresses.values(), ({ networkName }) => networkName)
+  return Object.fromEntries([...byNetwork].map(([name, ones]) => [name, ones.map(entry)]))
 }
 
 const shortEntry = (card: CardAddress) => ({
