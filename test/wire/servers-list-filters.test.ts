@@ -151,6 +151,14 @@ for (const database of DATABASES) {
       }
     })
 
+    test('a filter that is repeated a thousand times is still answered', async () => {
+      const { member } = shared()
+      const many = (text: string) => Array.from({ length: 1_200 }, () => text).join('&')
+      assert.deepEqual(await find(member, many('status=paused')), ['paused'])
+      assert.deepEqual(await find(member, many('name=bobby')), ['bobby'])
+      assert.deepEqual(await find(member, many('sort_key=uuid')), ALL)
+    })
+
     test('image, flavor and reservation are found by id', async () => {
       const cloud = shared()
       const { server: wish } = await cloud.wish()
