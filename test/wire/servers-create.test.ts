@@ -230,6 +230,38 @@ for (const database of DATABASES) {
       await cloud.settled()
     })
 
+    test('a group name that stands for several is a conflict, and an id helps', async () => {
+      const cloud = shared()
+      const client = await cloud.stranger()
+      const group = { projectId: client.projectId, name: 'twin', description: '', createdAt: cloud.clock.now() }
+      const ids = ['twin-1', 'twin-2'].map((name) => `${client.projectId}-${name}`)
+      await cloud.cloud.db.transaction((tx) =>
+        tx
+          .insertInto('securityGroups')
+          .values(ids.map((id) => ({ id, ...group })))
+          .execute(),
+      )
+      const answer = await client.post('/servers', await cloud.wish({ security_groups: [{ name: 'twin' }] }))
+      assert.equal(answer.statusCode, 409)
+      assert.match(answer.json().conflictingRequest.message, /twin/)
+      const server = await one(cloud, { security_groups: [{ name: ids[1] }] }, client)
+      assert.deepEqual(
+        server.security_groups.map(({ id }) => id),
+        [ids[1]],
+      )
+    })
+
+    test('a network without a subnet gives a card without an address', async () => {
+      const cloud = shared()
+      const client = await cloud.stranger()
+      const bare = await addNetwork(cloud, { projectId: client.projectId, cidr: '10.6.0.0/24', name: 'bare' })
+      await cloud.cloud.db.transaction((tx) => tx.deleteFrom('subnets').where('networkId', '=', bare).execute())
+      const server = await one(cloud, { networks: [{ uuid: bare }] }, client)
+      assert.equal(server.status, 'ACTIVE')
+      assert.deepEqual(server.addresses, {})
+      assert.equal(server.security_groups.length, 1)
+    })
+
     test('an address that was asked for is given, and is free again with the server', async () => {
       const cloud = shared()
       const networks = [{ uuid: SHARED, fixed_ip: '172.31.251.77' }]

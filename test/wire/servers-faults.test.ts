@@ -3,6 +3,7 @@ import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
 import { assertFault, assertRequestIds } from '../support/assert-fault.ts'
 import { countRows } from '../support/count-rows.ts'
+import { askToken, byPassword, passwordOf, tokenOf } from '../support/identity-requests.ts'
 import { sharedCloud } from '../support/shared-cloud.ts'
 import { type Answer, DATABASES, type TestCloud } from '../support/test-cloud.ts'
 
@@ -72,6 +73,15 @@ for (const database of DATABASES) {
       const headers = { 'x-auth-token': stranger.token, 'x-subject-token': stranger.token }
       await cloud.app.inject({ method: 'DELETE', url: '/v3/auth/tokens', headers })
       assert.equal((await stranger.get('/servers')).statusCode, 401)
+    })
+
+    test('a token without a project opens nothing under a project', async () => {
+      const cloud = shared()
+      const identity = byPassword('demo', passwordOf(cloud, 'demo'))
+      const token = tokenOf(await askToken(cloud, { identity, scope: 'unscoped' }))
+      for (const call of await allCalls(cloud, webId())) {
+        assertFault(await send(cloud, call, cloud.member.projectId, { 'x-auth-token': token }), 403, /not scoped/)
+      }
     })
 
     test('a project in the path that is not that of the token is 400', async () => {
