@@ -7,7 +7,8 @@ import { TINY_IMAGE_ID } from '../../src/images/image-store.ts'
 import { SHARED_NETWORK_ID } from '../../src/networks/seed-networks.ts'
 import { Child } from './child.ts'
 
-const MAIN = join(import.meta.dirname, '../../src/main.ts')
+/** It execs, so that its process is Novella's. */
+const LAUNCHER = join(import.meta.dirname, '../../novella')
 /** Nobody here is a tenant to be held back. */
 const NO_QUOTAS = ['servers', 'vcpus', 'ram-mib'].flatMap((name) => [`--quota-${name}`, '-1'])
 /** How long a server may take to get where it should, in milliseconds. */
@@ -50,7 +51,7 @@ export class CloudProcess implements AsyncDisposable {
   /** Starts it on a data directory and logs in. */
   static async start(data: DataDirectory, args: readonly string[] = ['--driver', 'memory']): Promise<CloudProcess> {
     const child = new Child([
-      ...[process.execPath, MAIN, 'up', '--data', data.path, '--listen', '127.0.0.1:0', '--no-first-server'],
+      ...[LAUNCHER, 'up', '--data', data.path, '--listen', '127.0.0.1:0', '--no-first-server'],
       ...NO_QUOTAS,
       ...args,
     ])
