@@ -4,7 +4,7 @@ import type { AnyAction } from '../actions/action.ts'
 import { acceptAction, supersedeAction } from '../actions/journal.ts'
 import type { Cloud } from '../cloud.ts'
 import { consoleUrl, createConsole } from '../consoles/console-store.ts'
-import type { TaskState } from '../db/schema.ts'
+import type { Row, TaskState } from '../db/schema.ts'
 import { ApiError } from '../http/api-error.ts'
 import type { Links } from '../http/links.ts'
 import type { Caller, Operation } from '../http/policy.ts'
@@ -91,6 +91,9 @@ export const ACTION_TABLE: Record<string, ActionRow> = {
   ),
 }
 
+/** How often a server that changes under our eyes is looked at again. */
+const LOOKS = 5
+
 /**
  * Accepts an action that needs a certain state: of two at once, one is accepted.
  * @throws ApiError itemNotFound; conflictingRequest for the wrong state, a lock, or an action under way.
@@ -103,11 +106,16 @@ async function acceptServerAction<Input>(
   input: Input,
 ): Promise<void> {
   await cloud.db.transaction(async (tx) => {
-    const server = await getServer(tx, caller, serverId)
-    assertStartable(server, name, caller.isAdmin)
     const now = cloud.clock.now()
-    if (!(await swapServer(tx, server, { taskState }, now))) {
-      throw new ApiError('conflictingRequest', `Instance ${serverId} changed meanwhile; look at it and ask again.`)
+    let server: Row<'servers'> | undefined
+    for (let looks = 0; server === undefined; looks++) {
+      if (looks === LOOKS) {
+        throw new ApiError('conflictingRequest', `Instance ${serverId} changed meanwhile; look at it and ask again.`)
+      }
+      const read = await getServer(tx, caller, serverId)
+      assertStartable(read, name, caller.isAdmin)
+      // A rename may have come between the look and the write: only another state is a reason to refuse.
+      if (await swapServer(tx, read, { taskState }, now)) server = read
     }
     // Only a hard reboot gets here while something is open: it takes over a reboot that hangs.
     if (server.taskState !== null) await supersedeAction(tx, serverId, now)

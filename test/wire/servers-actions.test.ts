@@ -281,6 +281,25 @@ for (const database of DATABASES) {
       }
     })
 
+    test('renames at the same time are no reason to refuse', async () => {
+      const cloud = shared()
+      for (let round = 0; round < 5; round++) {
+        cloud.clock.advance(1_000)
+        const rename = (n: number) => cloud.member.put(`/servers/${cloud.id.two}`, { server: { name: `two-${n}` } })
+        const body = round % 2 === 0 ? ACTIONS.stop : ACTIONS.start
+        const answers = await Promise.all([rename(1), rename(2), act(cloud, 'two', body), rename(3), rename(4)])
+        assert.deepEqual(
+          answers.map(({ statusCode }) => statusCode),
+          [200, 200, 202, 200, 200],
+          answers[2].body,
+        )
+        await cloud.advanceUntil(isResting(cloud, 'two'))
+      }
+      await act(cloud, 'two', ACTIONS.start)
+      await cloud.settled()
+      assert.deepEqual(await seen(cloud, 'two'), ['ACTIVE', null, 1])
+    })
+
     test('hard reboots at once end in one running server', async () => {
       const cloud = shared()
       const answers = await Promise.all(Array.from({ length: 5 }, () => act(cloud, 'two', ACTIONS.hardReboot)))
