@@ -7,7 +7,15 @@ import { type Figure, HEADER, row } from './support/figure.ts'
 import { readLoad } from './support/statistics.ts'
 
 /** In the order they run; real guests last. */
-const BENCHES = ['get-server', 'list-page', 'create-server', 'create-many', 'memory', 'start-to-ready'] as const
+const BENCHES = [
+  'get-server',
+  'list-page',
+  'create-server',
+  'create-many',
+  'memory',
+  'start-to-ready',
+  'boot-to-prompt',
+] as const
 
 const wanted = process.argv.slice(2)
 const unknown = wanted.filter((name) => !BENCHES.some((bench) => bench === name))

@@ -34,6 +34,7 @@ export class DataDirectory implements AsyncDisposable {
 export interface ShownServer {
   id: string
   status: string
+  addresses: Record<string, { 'UOS-EXT-IPS:id': string }[]>
 }
 
 /** Novella in a process of its own, as a user starts it, and its user `demo`. */
@@ -115,10 +116,23 @@ export class CloudProcess implements AsyncDisposable {
     return ((await answer.json()) as { servers: unknown[] }).servers.length
   }
 
-  /** What the serial console shows. */
-  async readConsole(id: string): Promise<string> {
-    const answer = await this.#ask('POST', `/servers/${id}/action`, { 'os-getConsoleOutput': { length: 50 } })
-    return ((await answer.json()) as { output: string }).output
+  /** The id of a server's first port. */
+  async readPortId(id: string): Promise<string> {
+    const [cards] = Object.values((await this.readServer(id)).addresses)
+    const portId = cards?.[0]?.['UOS-EXT-IPS:id']
+    if (portId === undefined) throw new Error(`Server ${id} has no address.`)
+    return portId
+  }
+
+  /** Cuts a server's power and waits until it is off. */
+  async stopServer(id: string): Promise<void> {
+    await this.untilActive(id)
+    await this.#ask('POST', `/servers/${id}/action`, { 'os-stop': null })
+    const deadline = performance.now() + PATIENCE_MS
+    while ((await this.readServer(id)).status !== 'SHUTOFF') {
+      if (performance.now() > deadline) throw new Error(`Server ${id} does not stop.`)
+      await new Promise((resolve) => setTimeout(resolve, 20))
+    }
   }
 
   /** Deletes a server and waits until it is gone. */
