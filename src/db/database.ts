@@ -10,7 +10,6 @@
 import { closeSync, openSync } from 'node:fs'
 import type { Kysely, Transaction } from 'kysely'
 import { migrate } from './migrations/migrate.ts'
-import { openPostgres } from './postgres.ts'
 import type { Schema } from './schema.ts'
 import { openSqlite } from './sqlite.ts'
 
@@ -81,7 +80,7 @@ export class Database implements AsyncDisposable {
  * @throws NewerDatabaseError when a newer Novella wrote it.
  */
 export async function openDatabase(url: string): Promise<Database> {
-  const engine = /^postgres(ql)?:/.test(url) ? openPostgres(url) : openSqlite(ownersOnly(url))
+  const engine = /^postgres(ql)?:/.test(url) ? await openPostgresLate(url) : openSqlite(ownersOnly(url))
   try {
     await migrate(engine.writer)
   } catch (error) {
@@ -89,6 +88,12 @@ export async function openDatabase(url: string): Promise<Database> {
     throw error
   }
   return new Database(engine)
+}
+
+/** Whoever runs on SQLite need not load the driver of the other. */
+async function openPostgresLate(url: string): Promise<Engine> {
+  const { openPostgres } = await import('./postgres.ts')
+  return openPostgres(url)
 }
 
 /** Makes the file before SQLite does, which lets everybody read it; its companions take over these rights. */

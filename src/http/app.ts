@@ -73,7 +73,7 @@ export async function buildApp(cloud: Cloud): Promise<App> {
   })
   acceptBodies(app)
   answerFaults(app, cloud)
-  await describeApi(app)
+  describeApi(app)
 
   app.decorateRequest('token')
   app.decorateRequest('caller')

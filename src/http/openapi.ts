@@ -1,9 +1,30 @@
-import swagger from '@fastify/swagger'
+import type { RouteOptions } from 'fastify'
+import fastify from 'fastify'
 import { VERSION } from '../lib/version.ts'
 import type { App } from './app.ts'
 
-/** Collects the schemas of all routes registered after this, and serves them at `/openapi.json`. */
-export async function describeApi(app: App): Promise<void> {
+/**
+ * Collects the schemas of all routes registered after this, and serves them at `/openapi.json`. What makes the document
+ * is loaded when somebody first asks for it: few ever do, and every start would pay for it.
+ */
+export function describeApi(app: App): void {
+  const routes: RouteOptions[] = []
+  app.addHook('onRoute', ({ method, url, schema, config }) => {
+    routes.push({ method, url, schema: schema ?? {}, config: config ?? {}, handler: async () => {} })
+  })
+  let document: Promise<string> | undefined
+  app.get('/openapi.json', { schema: { hide: true }, config: { isPublic: true } }, async (_request, reply) => {
+    document ??= writeDocument(routes)
+    return reply.type('application/json').send(await document)
+  })
+}
+
+/** The document, made by an app that has the same routes, with nothing behind them, and never listens. */
+async function writeDocument(routes: readonly RouteOptions[]): Promise<string> {
+  const { default: swagger } = await import('@fastify/swagger')
+  await using app = fastify({ exposeHeadRoutes: false })
+  app.setValidatorCompiler(() => () => true)
+  app.setSerializerCompiler(() => JSON.stringify)
   await app.register(swagger, {
     openapi: {
       openapi: '3.1.0',
@@ -26,9 +47,7 @@ export async function describeApi(app: App): Promise<void> {
       },
     }),
   })
-  let document: string | undefined
-  app.get('/openapi.json', { schema: { hide: true }, config: { isPublic: true } }, async (_request, reply) => {
-    document ??= JSON.stringify(app.swagger())
-    return reply.type('application/json').send(document)
-  })
+  for (const route of routes) app.route(route)
+  await app.ready()
+  return JSON.stringify(app.swagger())
 }
