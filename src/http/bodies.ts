@@ -31,12 +31,19 @@ export function acceptBodies(app: App): void {
 function refuseTraps(key: string, value: unknown): unknown {
   if (key === '__proto__') throw new ApiError('badRequest', "The body has a member named '__proto__'.")
   if (key.includes('\0') || (typeof value === 'string' && value.includes('\0'))) {
-    throw new ApiError('badRequest', 'The body has a text with a NUL character.')
+    throw new ApiError('badRequest', `'${key.replaceAll('\0', '')}' must have no NUL character.`)
   }
   return value
 }
 
-/** @throws ApiError badRequest when the path or the query has a NUL character, for the same reasons. */
+/**
+ * The same for what stands in a URL: nothing has a NUL in its id or name.
+ * @throws ApiError badRequest when the query has one; itemNotFound when the path has.
+ */
 export function refuseNul(url: string): void {
-  if (url.includes('%00')) throw new ApiError('badRequest', 'The URL has a NUL character.')
+  if (!url.includes('%00')) return
+  const [path = '', query = ''] = url.split(/\?(.*)/s)
+  if (path.includes('%00')) throw new ApiError('itemNotFound', 'The resource could not be found.')
+  const key = query.split('&').find((part) => part.includes('%00'))
+  throw new ApiError('badRequest', `'${key?.split('=', 1)[0]}' must have no NUL character.`)
 }
