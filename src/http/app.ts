@@ -60,7 +60,16 @@ export async function buildApp(cloud: Cloud): Promise<App> {
     genReqId: () => `req-${randomUUID()}`,
     routerOptions: { ignoreTrailingSlash: true, maxParamLength: 300 },
     // Queries and bodies are taken as they are; a schema that allows a digit string says so.
-    ajv: { customOptions: { coerceTypes: false, removeAdditional: false, useDefaults: false, allErrors: false } },
+    // The schemas are typed where they are written; to check them against the meta-schema would compile it at each start.
+    ajv: {
+      customOptions: {
+        coerceTypes: false,
+        removeAdditional: false,
+        useDefaults: false,
+        allErrors: false,
+        validateSchema: false,
+      },
+    },
     // A proxy on this machine may say who asks; from anyone else the header is a guess at another address, and failed
     // logins are counted by it.
     trustProxy: 'loopback',
