@@ -99,3 +99,10 @@ test('a network has a bound of its own, whichever guests ask', async () => {
   await until('some are refused', () => guests.filter(({ isClosed }) => isClosed).length === 4)
   assert.equal(metadata.asked.length, 64)
 })
+
+test('a guest holds sixteen connections at most', async () => {
+  await using metadata = await openServer()
+  const guests = Array.from({ length: 17 }, () => metadata.guest('127.0.0.2'))
+  await until('one is cut off', () => guests.some(({ isClosed }) => isClosed))
+  assert.equal(guests.filter(({ isClosed }) => !isClosed).length, 16)
+})
