@@ -1,6 +1,7 @@
 import { sql } from 'kysely'
 import type { Database, Tx } from '../db/database.ts'
 import type { Row } from '../db/schema.ts'
+import { newSecret } from '../lib/ids.ts'
 
 /** How long a lease lasts when nobody renews it, in milliseconds: the pause after a process died. */
 export const LEASE_MS = 30_000
@@ -10,11 +11,23 @@ export class LeaseLostError extends Error {
   override readonly name = 'LeaseLostError'
 }
 
+/** A lease as its holder knows it. The token is new with each lease: an expired one opens nothing any more. */
+export type Leased = Row<'actions'> & { leaseToken: string }
+
+export interface LeaseWish {
+  /** Names of the actions that the asker knows; a newer Novella's stay for it. */
+  names: readonly string[]
+  /** Ids of actions whose steps still run here, although their lease may have expired. */
+  running: readonly number[]
+  limit: number
+}
+
 /**
- * Leases up to `limit` due actions to `holder`. At most one action of a resource is leased at a time: a superseded
- * step that still runs keeps its successor waiting, so no late host call can undo what the successor did.
+ * Leases due actions. At most one action of a resource is leased at a time: a superseded step that still runs keeps its
+ * successor waiting, so no late host call can undo what the successor did.
  */
-export async function leaseDue(db: Database, holder: string, now: number, limit: number): Promise<Row<'actions'>[]> {
+export async function leaseDue(db: Database, wish: LeaseWish, now: number): Promise<Leased[]> {
+  const leaseToken = newSecret()
   return db.transaction(async (tx) => {
     let due = tx
       .selectFrom('actions')
@@ -22,6 +35,8 @@ export async function leaseDue(db: Database, holder: string, now: number, limit:
       .where('isOpen', '=', 1)
       .where('dueAt', '<=', now)
       .where('leaseUntil', '<=', now)
+      .where('name', 'in', wish.names)
+      .$if(wish.running.length > 0, (query) => query.where('id', 'not in', wish.running))
       .where(({ not, exists, selectFrom }) =>
         not(
           exists(
@@ -34,13 +49,13 @@ export async function leaseDue(db: Database, holder: string, now: number, limit:
       )
       .orderBy('dueAt')
       .orderBy('id')
-      .limit(limit)
+      .limit(wish.limit)
     if (db.kind === 'postgres') due = due.forUpdate().skipLocked()
     const rows = await due.execute()
     if (rows.length > 0) {
       await tx
         .updateTable('actions')
-        .set({ leaseToken: holder, leaseUntil: now + LEASE_MS })
+        .set({ leaseToken, leaseUntil: now + LEASE_MS })
         .where(
           'id',
           'in',
@@ -48,43 +63,47 @@ export async function leaseDue(db: Database, holder: string, now: number, limit:
         )
         .execute()
     }
-    return rows.map((row) => ({ ...row, leaseToken: holder, leaseUntil: now + LEASE_MS }))
+    return rows.map((row) => ({ ...row, leaseToken, leaseUntil: now + LEASE_MS }))
   })
 }
 
 /** Keeps the leases of steps that take long. */
-export async function renewLeases(tx: Tx, holder: string, ids: number[], now: number): Promise<void> {
-  if (ids.length === 0) return
+export async function renewLeases(tx: Tx, leases: readonly Leased[], now: number): Promise<void> {
+  if (leases.length === 0) return
   await tx
     .updateTable('actions')
     .set({ leaseUntil: now + LEASE_MS })
-    .where('id', 'in', ids)
-    .where('leaseToken', '=', holder)
+    .where(
+      'id',
+      'in',
+      leases.map((lease) => lease.id),
+    )
+    .where('leaseToken', 'in', [...new Set(leases.map((lease) => lease.leaseToken))])
     .execute()
 }
 
 /**
- * Writes to an action only while it is open and leased to `holder`.
+ * Writes to an action only while it is open and the lease on it holds.
  * @throws LeaseLostError otherwise, which rolls the whole transaction back.
  */
-export async function updateLeased(tx: Tx, holder: string, id: number, change: Partial<Row<'actions'>>): Promise<void> {
+export async function updateLeased(tx: Tx, lease: Leased, change: Partial<Row<'actions'>>): Promise<void> {
   const { numUpdatedRows } = await tx
     .updateTable('actions')
     .set(change)
-    .where('id', '=', id)
+    .where('id', '=', lease.id)
     .where('isOpen', '=', 1)
-    .where('leaseToken', '=', holder)
+    .where('leaseToken', '=', lease.leaseToken)
     .executeTakeFirstOrThrow()
-  if (numUpdatedRows !== 1n) throw new LeaseLostError(`The lease of action ${id} is gone.`)
+  if (numUpdatedRows !== 1n) throw new LeaseLostError(`The lease of action ${lease.id} is gone.`)
 }
 
-/** Ends the lease on an action that was closed by a takeover, so that its successor may start. */
-export async function releaseLease(tx: Tx, holder: string, id: number): Promise<void> {
+/** Ends a lease, also on an action that a takeover closed, whose successor waits for this. */
+export async function releaseLease(tx: Tx, lease: Leased): Promise<void> {
   await tx
     .updateTable('actions')
     .set({ leaseToken: null, leaseUntil: 0 })
-    .where('id', '=', id)
-    .where('leaseToken', '=', holder)
+    .where('id', '=', lease.id)
+    .where('leaseToken', '=', lease.leaseToken)
     .execute()
 }
 
@@ -93,12 +112,17 @@ export async function voidLeases(tx: Tx): Promise<void> {
   await tx.updateTable('actions').set({ leaseToken: null, leaseUntil: 0 }).where('leaseUntil', '>', 0).execute()
 }
 
-/** When the next action is due, in epoch milliseconds; undefined when none is open. */
-export async function nextDueAt(db: Database): Promise<number | undefined> {
-  const { at } = await db.read
+/**
+ * When to look again, in epoch milliseconds: when the next action comes due, or the next lease expires. What is due
+ * already waits for something else, which nudges when it ends. Undefined when nothing is to come.
+ */
+export async function nextDueAt(db: Database, now: number): Promise<number | undefined> {
+  const at = sql<number>`case when "leaseUntil" > "dueAt" then "leaseUntil" else "dueAt" end`
+  const next = await db.read
     .selectFrom('actions')
-    .select(sql<number | null>`min(case when "leaseUntil" > "dueAt" then "leaseUntil" else "dueAt" end)`.as('at'))
+    .select(sql<number | null>`min(${at})`.as('at'))
     .where('isOpen', '=', 1)
+    .where(at, '>', now)
     .executeTakeFirstOrThrow()
-  return at ?? undefined
+  return next.at ?? undefined
 }

@@ -2,10 +2,10 @@ import type { Logger } from 'pino'
 import type { Database, Tx } from '../db/database.ts'
 import type { Row } from '../db/schema.ts'
 import type { Clock } from '../lib/clock.ts'
-import { newSecret } from '../lib/ids.ts'
 import { type AnyAction, DeadlineError, isFinal, type Outcome, type Save } from './action.ts'
 import {
   LEASE_MS,
+  type Leased,
   LeaseLostError,
   leaseDue,
   nextDueAt,
@@ -38,10 +38,9 @@ export interface RunnerOptions {
 export class Runner implements AsyncDisposable {
   readonly #options: RunnerOptions
   readonly #actions: Map<string, AnyAction>
-  readonly #holder = newSecret()
-  readonly #running = new Map<number, Promise<void>>()
+  readonly #running = new Map<number, { lease: Leased; run: Promise<void> }>()
   #isStopping = false
-  #isLooking = false
+  #looking: Promise<void> | undefined
   #lookAgain = false
   #cancelWakeUp: (() => void) | undefined
   #cancelHeartbeat: (() => void) | undefined
@@ -61,13 +60,12 @@ export class Runner implements AsyncDisposable {
   /** Something may be due: look now. Carries no data, and costs nothing when it is wrong. */
   nudge(): void {
     if (this.#isStopping) return
-    if (this.#isLooking) {
+    if (this.#looking) {
       this.#lookAgain = true
       return
     }
-    this.#isLooking = true
-    void this.#look().finally(() => {
-      this.#isLooking = false
+    this.#looking = this.#look().finally(() => {
+      this.#looking = undefined
       if (this.#lookAgain) {
         this.#lookAgain = false
         this.nudge()
@@ -77,9 +75,8 @@ export class Runner implements AsyncDisposable {
 
   /** Resolves when nothing is under way in this process; what waits for its time is not under way. */
   async settled(): Promise<void> {
-    while (this.#isLooking || this.#running.size > 0) {
-      await Promise.all(this.#running.values())
-      await new Promise(setImmediate)
+    while (this.#looking || this.#running.size > 0) {
+      await Promise.all([this.#looking, ...[...this.#running.values()].map(({ run }) => run)])
     }
   }
 
@@ -88,19 +85,20 @@ export class Runner implements AsyncDisposable {
     try {
       const free = AT_ONCE - this.#running.size
       if (free > 0) {
-        for (const row of await leaseDue(db, this.#holder, clock.now(), free)) {
-          const run = this.#run(row).finally(() => {
-            this.#running.delete(row.id)
+        const wish = { names: [...this.#actions.keys()], running: [...this.#running.keys()], limit: free }
+        for (const lease of await leaseDue(db, wish, clock.now())) {
+          const run = this.#run(lease).finally(() => {
+            this.#running.delete(lease.id)
             this.nudge()
           })
-          this.#running.set(row.id, run)
+          this.#running.set(lease.id, { lease, run })
         }
       }
-      const at = await nextDueAt(db)
+      const at = await nextDueAt(db, clock.now())
       this.#cancelWakeUp?.()
       this.#cancelWakeUp = undefined
-      if (at !== undefined && at > clock.now()) {
-        this.#cancelWakeUp = clock.after(Math.min(at - clock.now(), HEARTBEAT_MS), () => this.nudge())
+      if (at !== undefined) {
+        this.#cancelWakeUp = clock.after(Math.min(Math.max(at - clock.now(), 0), HEARTBEAT_MS), () => this.nudge())
       }
     } catch (error) {
       if (!this.#isStopping) log.error({ err: error }, 'looking for due actions failed')
@@ -110,7 +108,8 @@ export class Runner implements AsyncDisposable {
   #beat(): void {
     this.#cancelHeartbeat = this.#options.clock.after(HEARTBEAT_MS, () => {
       const { db, clock, log } = this.#options
-      db.transaction((tx) => renewLeases(tx, this.#holder, [...this.#running.keys()], clock.now()))
+      const leases = [...this.#running.values()].map(({ lease }) => lease)
+      db.transaction((tx) => renewLeases(tx, leases, clock.now()))
         .catch((error) => log.error({ err: error }, 'renewing leases failed'))
         .finally(() => {
           if (this.#isStopping) return
@@ -121,11 +120,11 @@ export class Runner implements AsyncDisposable {
   }
 
   /** Runs one leased action from step to step until it waits, ends, or loses its lease. */
-  async #run(row: Row<'actions'>): Promise<void> {
+  async #run(row: Leased): Promise<void> {
     const { db, clock, log } = this.#options
     const facts = { action: row.name, actionId: row.id, resourceId: row.resourceId, requestId: row.requestId }
     try {
-      let current: Row<'actions'> | undefined = row
+      let current: Leased | undefined = row
       while (current) current = this.#isStopping ? await this.#letGo(current) : await this.#step(current)
     } catch (error) {
       if (!(error instanceof LeaseLostError)) log.error({ err: error, ...facts }, 'an action could not be moved on')
@@ -133,23 +132,23 @@ export class Runner implements AsyncDisposable {
       const pause = error instanceof LeaseLostError ? {} : { dueAt: clock.now() + FIRST_PAUSE_MS }
       await db
         .transaction(async (tx) => {
-          if (pause.dueAt) await updateLeased(tx, this.#holder, row.id, pause)
-          await releaseLease(tx, this.#holder, row.id)
+          if (pause.dueAt) await updateLeased(tx, row, pause)
+          await releaseLease(tx, row)
         })
         .catch(() => {})
     }
   }
 
-  async #letGo(row: Row<'actions'>): Promise<undefined> {
-    await this.#options.db.transaction((tx) => releaseLease(tx, this.#holder, row.id))
+  async #letGo(row: Leased): Promise<undefined> {
+    await this.#options.db.transaction((tx) => releaseLease(tx, row))
     return undefined
   }
 
   /** One step: the row to go on with, or undefined when there is nothing to do now. */
-  async #step(row: Row<'actions'>): Promise<Row<'actions'> | undefined> {
+  async #step(row: Leased): Promise<Leased | undefined> {
     const { clock, log } = this.#options
     const action = this.#actions.get(row.name)
-    if (!action) throw new Error(`No action is named ${row.name}; a newer Novella accepted it.`)
+    if (!action) throw new Error(`No action is named ${row.name}.`)
     const startedAt = clock.now()
     const subject = await action.read(row.resourceId)
     if (!subject) return this.#commit(action, row, { done: true }, { startedAt, failure: 'The resource is gone.' })
@@ -189,11 +188,11 @@ export class Runner implements AsyncDisposable {
     })
   }
 
-  async #retryLater(row: Row<'actions'>, error: Error, startedAt: number): Promise<undefined> {
+  async #retryLater(row: Leased, error: Error, startedAt: number): Promise<undefined> {
     const { db, clock } = this.#options
     const pause = Math.min(FIRST_PAUSE_MS * 2 ** row.attempts, LONGEST_PAUSE_MS)
     await db.transaction(async (tx) => {
-      await updateLeased(tx, this.#holder, row.id, {
+      await updateLeased(tx, row, {
         attempts: row.attempts + 1,
         // Never past the deadline, so that it is noticed on time.
         dueAt: Math.min(clock.now() + pause, Math.max(row.deadlineAt + 1, clock.now() + 1)),
@@ -208,10 +207,10 @@ export class Runner implements AsyncDisposable {
   /** Writes what the step wants saved and where the action goes, in one transaction guarded by the lease. */
   async #commit(
     action: AnyAction,
-    row: Row<'actions'>,
+    row: Leased,
     outcome: Outcome<string>,
     step: { startedAt: number; failure?: string },
-  ): Promise<Row<'actions'> | undefined> {
+  ): Promise<Leased | undefined> {
     const { db, clock } = this.#options
     const now = clock.now()
     const failure = step.failure ?? row.failure
@@ -226,13 +225,13 @@ export class Runner implements AsyncDisposable {
           ? { ...failing, dueAt: now + outcome.waitMs, attempts: 0, ...released }
           : { ...failing, isOpen: 0, result: failure === null ? 'Success' : 'Error', finishedAt: now, ...released }
     await db.transaction(async (tx) => {
-      await updateLeased(tx, this.#holder, row.id, change)
+      await updateLeased(tx, row, change)
       await outcome.save?.(tx)
       if ('go' in outcome) await action.entering?.(tx, row.resourceId, outcome.go, JSON.parse(row.input))
       // Waiting is not an event: a step that polls for an hour would fill the journal.
       if (!('waitMs' in outcome)) await this.#record(tx, row, step.startedAt, step.failure ?? null)
     })
-    return 'go' in outcome ? { ...row, ...change } : undefined
+    return 'go' in outcome ? { ...row, ...change, leaseToken: row.leaseToken } : undefined
   }
 
   async #record(tx: Tx, row: Row<'actions'>, startedAt: number, failure: string | null): Promise<void> {
@@ -253,8 +252,7 @@ export class Runner implements AsyncDisposable {
     // A host call that hangs must not hold up the end: its action is open, and the next process goes on with it.
     const patience = Promise.withResolvers<void>()
     const timer = setTimeout(patience.resolve, STOP_PATIENCE_MS)
-    await Promise.race([Promise.all(this.#running.values()), patience.promise])
+    await Promise.race([this.settled(), patience.promise])
     clearTimeout(timer)
-    while (this.#isLooking) await new Promise(setImmediate)
   }
 }

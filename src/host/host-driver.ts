@@ -138,7 +138,8 @@ export interface HostDriver extends AsyncDisposable {
   /**
    * Starts the guest unless it runs; one that is paused runs on. `queued` means: too many guests are booting, ask again; each asking keeps
    * the place in the queue, and `onNudge` fires when a turn comes.
-   * @throws HostError `noMemory`, `noDisk`, `startFailed` with what QEMU said.
+   * @throws HostError `noMemory`, `noDisk`, `startFailed` with what QEMU said; `notPlugged` when a port of the plan is
+   * not there: the machine was restarted since.
    */
   ensureOn(plan: ServerPlan): Promise<'on' | 'queued'>
   /** Cuts the power; resolves when the guest is gone. A server that had crashed is `off` from then on. */
@@ -165,6 +166,7 @@ export type HostFailure =
   | 'noImage'
   | 'noDisk'
   | 'startFailed'
+  | 'notPlugged'
   | 'notRunning'
   | 'unreachable'
 

@@ -3,7 +3,7 @@ import { acceptAction } from '../actions/journal.ts'
 import type { Cloud } from '../cloud.ts'
 import type { Tx } from '../db/database.ts'
 import type { Row } from '../db/schema.ts'
-import { findFlavor } from '../flavors/flavor-store.ts'
+import { findVisibleFlavor } from '../flavors/flavor-store.ts'
 import { listHosts } from '../hosts/host-store.ts'
 import { ApiError } from '../http/api-error.ts'
 import type { Caller } from '../http/policy.ts'
@@ -37,7 +37,7 @@ export async function acceptCreateServer(cloud: Cloud, tx: Tx, caller: Caller, w
   const now = cloud.clock.now()
   const counts = readCounts(wish)
   refuseVolumes(wish)
-  const flavor = await readFlavor(tx, wish.flavorRef)
+  const flavor = await readFlavor(tx, caller, wish.flavorRef)
   const image = await readImage(tx, caller, wish.imageRef, flavor)
   const keypair = await readKeypair(tx, caller, wish.key_name ?? null)
   const availabilityZone = await readZone(tx, wish.availability_zone ?? '')
@@ -138,8 +138,8 @@ function refuseVolumes(wish: Wish): void {
 /** A reference is an id, or a URL whose last part is the id. */
 const idOf = (reference: string | number): string => String(reference).replace(/\/+$/, '').split('/').at(-1) ?? ''
 
-async function readFlavor(tx: Tx, reference: string | number): Promise<Row<'flavors'>> {
-  const flavor = await findFlavor(tx, idOf(reference))
+async function readFlavor(tx: Tx, caller: Caller, reference: string | number): Promise<Row<'flavors'>> {
+  const flavor = await findVisibleFlavor(tx, caller, idOf(reference))
   if (!flavor || flavor.isDisabled) throw new ApiError('badRequest', `Flavor ${idOf(reference)} could not be found.`)
   return flavor
 }

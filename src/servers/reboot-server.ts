@@ -2,10 +2,9 @@ import type { Action } from '../actions/action.ts'
 import {
   type ActionParts,
   endInError,
-  plugPorts,
   type ServerSubject,
   serverAction,
-  settledRunning,
+  settledLaunched,
   turnOn,
 } from './server-action.ts'
 
@@ -55,10 +54,8 @@ export function rebootServer(parts: ActionParts): Action<RebootInput, Step, Serv
         return { go: 'powerOn' }
       },
       async powerOn(subject) {
-        // The machine may have restarted since the server last ran: its network is made anew where it is gone.
-        await plugPorts(parts, subject)
         if ((await turnOn(parts, subject)) === 'queued') return { waitMs: 1_000 }
-        return { done: true, save: settledRunning(parts, subject.server) }
+        return { done: true, save: settledLaunched(parts, subject.server, 'on') }
       },
     },
     failed: endInError(parts),

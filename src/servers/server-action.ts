@@ -127,25 +127,38 @@ export async function turnOn(parts: ActionParts, subject: ServerSubject): Promis
       .executeTakeFirst()
     if (network) mtus.set(networkId, network.mtu)
   }
-  return subject.host.ensureOn(planOf(subject, mtus))
+  const plan = planOf(subject, mtus)
+  try {
+    return await subject.host.ensureOn(plan)
+  } catch (error) {
+    if (!(error instanceof HostError) || error.failure !== 'notPlugged') throw error
+    // The machine was restarted since the cards were plugged in, and with it went its namespaces.
+    await plugPorts(parts, subject)
+    return subject.host.ensureOn(plan)
+  }
 }
 
-/** A server that runs: what its row says then. */
-export const RUNNING = { vmState: 'active', powerState: 1 } as const
-/** A server whose power is off. */
-export const OFF = { vmState: 'stopped', powerState: 4 } as const
+/** How a row says what the power of a server is, once it was launched. */
+const SETTLED = {
+  on: { vmState: 'active', powerState: 1 },
+  paused: { vmState: 'paused', powerState: 3 },
+  off: { vmState: 'stopped', powerState: 4 },
+} as const
 
-/** Runs: settles the row and its ports. */
-export function settledRunning(parts: ActionParts, server: Row<'servers'>): Save {
+/** A server whose power is off. */
+export const OFF = SETTLED.off
+
+/** It was started, whatever became of it since: settles the row and its ports. */
+export function settledLaunched(parts: ActionParts, server: Row<'servers'>, power: keyof typeof SETTLED): Save {
   const now = parts.clock.now()
   return async (tx: Tx) => {
     await updateServer(
       tx,
       server.id,
-      { ...RUNNING, ...noFault, taskState: null, launchedAt: server.launchedAt ?? now },
+      { ...SETTLED[power], ...noFault, taskState: null, launchedAt: server.launchedAt ?? now },
       now,
     )
-    await setPortStatus(tx, server.id, 'ACTIVE')
+    await setPortStatus(tx, server.id, power === 'off' ? 'DOWN' : 'ACTIVE')
   }
 }
 
@@ -157,8 +170,11 @@ export function bootSteps(parts: ActionParts) {
     },
     async awaitRunning({ server, host }: ServerSubject): Promise<Outcome<never>> {
       const power = await host.readPower(server.id)
-      if (power === 'on') return { done: true, save: settledRunning(parts, server) }
-      throw new ApiError('computeFault', `The guest ended while it was starting (it is ${power}).`)
+      if (power === 'crashed' || power === 'absent') {
+        throw new ApiError('computeFault', `The guest ended while it was starting (it is ${power}).`)
+      }
+      // Off by now is a guest that shut itself down, perhaps at the end of its user data: it did what it was made for.
+      return { done: true, save: settledLaunched(parts, server, power) }
     },
   }
 }

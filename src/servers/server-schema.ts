@@ -24,6 +24,9 @@ const Metadata = Type.Record(
   { additionalProperties: false },
 )
 
+/** What a host can plug into one guest. */
+const MOST_CARDS = 7
+
 const WishedNetwork = Type.Object({
   uuid: Type.Optional(Type.String()),
   port: Type.Optional(Type.Union([Type.String(), Type.Null()])),
@@ -37,7 +40,7 @@ export const CreateServerRequest = Type.Object({
     imageRef: Type.String({ minLength: 1 }),
     min_count: Type.Optional(Count),
     max_count: Type.Optional(Count),
-    networks: Type.Optional(Type.Union([Type.Array(WishedNetwork, { maxItems: 16 }), Type.Null()])),
+    networks: Type.Optional(Type.Union([Type.Array(WishedNetwork, { maxItems: MOST_CARDS }), Type.Null()])),
     key_name: Type.Optional(Type.Union([Type.String(), Type.Null()])),
     adminPass: Type.Optional(Type.String({ minLength: 1, maxLength: 255, pattern: '^[^\\u0000-\\u001f\\u007f]*$' })),
     security_groups: Type.Optional(Type.Array(Type.Object({ name: Type.String() }), { maxItems: 64 })),

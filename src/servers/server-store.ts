@@ -144,7 +144,7 @@ export async function swapServer(
   return numUpdatedRows === 1n
 }
 
-/** What the servers of a project take together; failed and deleted ones that hold nothing count as servers only. */
+/** What the servers of a project take together, as the quota counts it: failed ones too, until they are deleted. */
 export async function readUsage(
   read: Reader,
   projectId: string,

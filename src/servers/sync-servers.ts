@@ -55,6 +55,7 @@ export async function syncServers(cloud: SweepParts, hostName: string): Promise<
     .execute()
   // The world is read after the rows: a server whose row is settled meanwhile fails the swap and waits for the next sweep.
   const powers = new Map((await host.readServers()).map(({ serverId, power }) => [serverId, power]))
+  await reportStrangers(cloud, hostName, [...powers.keys()])
   let changed = 0
   for (const row of rows) {
     const power = powers.get(row.id) ?? 'absent'
@@ -72,6 +73,15 @@ export async function syncServers(cloud: SweepParts, hostName: string): Promise<
   return changed
 }
 
+/** Guests without a living row stay as they are: not to be recognised is no reason to end them. They are logged. */
+async function reportStrangers({ db, log }: SweepParts, hostName: string, serverIds: string[]): Promise<void> {
+  const known = new Set(
+    (await db.read.selectFrom('servers').select('id').where('deletedAt', 'is', null).execute()).map(({ id }) => id),
+  )
+  const strangers = serverIds.filter((id) => !known.has(id))
+  if (strangers.length > 0) log.warn({ hostName, strangers }, 'the host has servers that no row names')
+}
+
 /**
  * After a restart of the machine: starts the servers again that ran before. Call it before the first sweep, which
  * would take them for shut down.
@@ -87,6 +97,15 @@ export async function resumeServers(cloud: SweepParts, hostName: string): Promis
     .where('deletedAt', 'is', null)
     .orderBy('launchedAt')
     .execute()
+  // A boot that was under way is begun again: what it waits for is gone.
+  await db.transaction((tx) =>
+    tx
+      .updateTable('actions')
+      .set({ step: 'powerOn' })
+      .where('isOpen', '=', 1)
+      .where('step', '=', 'awaitRunning')
+      .executeTakeFirst(),
+  )
   for (const row of rows) {
     await db.transaction(async (tx) => {
       const now = clock.now()

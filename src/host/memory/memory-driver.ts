@@ -116,7 +116,7 @@ export class MemoryDriver implements HostDriver {
       if (!server?.disk) throw new HostError('noDisk', 'The disk of this server is missing on its host.')
       for (const { portId } of plan.ports) {
         if (!this.machine.ports.has(portId)) {
-          throw new HostError('startFailed', 'A network card of this server is not plugged in on its host.')
+          throw new HostError('notPlugged', 'A network card of this server is not plugged in on its host.')
         }
       }
       if (server.power !== 'on') {

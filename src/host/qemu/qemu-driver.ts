@@ -99,7 +99,7 @@ export class QemuDriver implements HostDriver {
     const accelerator = await chooseAccelerator(choice)
     await this.#options.network.start()
     const nudge = () => this.#nudge()
-    const guests = new Guests({ serversDir, cgroups, concurrentBoots, clock, nudge })
+    const guests = new Guests({ serversDir, cgroups, concurrentBoots, clock, log, nudge })
     guests.findAll()
     this.#started = { guests, programs, accelerator, cgroups, greeting, serversDir }
   }
@@ -197,7 +197,7 @@ export class QemuDriver implements HostDriver {
       plan.ports.map(async ({ portId }) => {
         const tap = await this.#options.network.findTap(portId)
         if (tap) return tap
-        throw new HostError('startFailed', 'A network card of this server is not plugged in on its host.', {
+        throw new HostError('notPlugged', 'A network card of this server is not plugged in on its host.', {
           cause: new Error(`port ${portId} has no tap`),
         })
       }),
