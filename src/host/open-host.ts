@@ -1,3 +1,4 @@
+import { mkdir, realpath } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { Logger } from 'pino'
 import type { Config } from '../config.ts'
@@ -33,14 +34,17 @@ export async function openHost({ config, clock, log, answerMetadata }: HostParts
     import('./linux-network/linux-network.ts'),
   ])
   const user = await ensureSystemUser(config.qemuUser)
+  // One name whichever way the directory was spelt: namespaces, DHCP servers and guests are found again by it.
+  await mkdir(config.data, { recursive: true })
+  const dataDir = await realpath(config.data)
   return new QemuDriver({
-    dataDir: config.data,
-    imagesDir: imagesDirectory(config),
+    dataDir,
+    imagesDir: imagesDirectory({ data: dataDir }),
     hostName: config.hostName,
     accelerator: config.accelerator,
     concurrentBoots: config.concurrentBoots,
     user,
-    network: new LinuxNetwork({ dataDir: config.data, tapUser: user, answerMetadata, log }),
+    network: new LinuxNetwork({ dataDir, tapUser: user, answerMetadata, log }),
     clock,
     log,
   })
