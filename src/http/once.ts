@@ -20,9 +20,23 @@ export async function sendOnce<Body>(
   status: number,
   make: (tx: Tx) => Promise<Body>,
 ): Promise<FastifyReply> {
+  return sendOnceAfter(cloud, request, reply, status, async () => make)
+}
+
+/**
+ * As `sendOnce`, for things that need work too long for a transaction: `prepare` does it, unless there is an earlier
+ * answer, and returns what is left for the transaction.
+ */
+export async function sendOnceAfter<Body>(
+  cloud: Cloud,
+  request: FastifyRequest,
+  reply: FastifyReply,
+  status: number,
+  prepare: () => Promise<(tx: Tx) => Promise<Body>>,
+): Promise<FastifyReply> {
   const { db, box, clock } = cloud
   const key = request.headers['idempotency-key']
-  if (key === undefined) return reply.code(status).send(await db.transaction(make))
+  if (key === undefined) return reply.code(status).send(await db.transaction(await prepare()))
   if (typeof key !== 'string' || !KEY.test(key)) {
     throw new ApiError('badRequest', 'Idempotency-Key must be 1 to 255 printable ASCII characters without spaces.')
   }
@@ -54,6 +68,7 @@ export async function sendOnce<Body>(
 
   const earlier = await find()
   if (earlier) return again(earlier)
+  const make = await prepare()
   try {
     const body = await db.transaction(async (tx) => {
       await tx.deleteFrom('idempotentAnswers').where('createdAt', '<', oldest).execute()

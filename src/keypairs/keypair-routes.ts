@@ -1,7 +1,8 @@
 import type { Cloud } from '../cloud.ts'
 import type { App } from '../http/app.ts'
-import { sendOnce } from '../http/once.ts'
-import { readOrMakeKey } from './create-keypair.ts'
+import { FairSlots } from '../http/fair-slots.ts'
+import { sendOnceAfter } from '../http/once.ts'
+import { readKeypairName, readOrMakeKey } from './create-keypair.ts'
 import {
   CreatedKeypairAnswer,
   CreateKeypairRequest,
@@ -9,7 +10,7 @@ import {
   KeypairListAnswer,
   KeypairPath,
 } from './keypair-schema.ts'
-import { getKeypair, insertKeypair, listKeypairs, removeKeypair } from './keypair-store.ts'
+import { checkRoom, getKeypair, insertKeypair, listKeypairs, removeKeypair } from './keypair-store.ts'
 import { createdKeypairView, keypairListView, keypairView } from './keypair-view.ts'
 
 const PATH = '/v2/:projectId/os-keypairs'
@@ -17,6 +18,8 @@ const PATH = '/v2/:projectId/os-keypairs'
 /** S13 to S17: the login keys of a user. They belong to the user, so they are the same in all of his projects. */
 export function keypairRoutes(app: App, cloud: Cloud): void {
   const { db, clock, config } = cloud
+  // A key takes a core for some hundred milliseconds, and one of the few threads that check passwords and read files.
+  const slots = new FairSlots({ what: 'new keys', slots: 1, waitingPerKey: 20, waiting: 100 })
 
   app.post(
     PATH,
@@ -25,11 +28,16 @@ export function keypairRoutes(app: App, cloud: Cloud): void {
       config: { operation: 'keypairs:write' },
     },
     async (request, reply) => {
-      const { privateKey, ...key } = await readOrMakeKey(request.body)
-      return sendOnce(cloud, request, reply, 200, async (tx) => {
-        const { userId } = request.caller
-        const keypair = await insertKeypair(tx, { ...key, userId, createdAt: clock.now() }, config.quotaKeypairs)
-        return createdKeypairView(keypair, privateKey)
+      const { userId } = request.caller
+      const wish = request.body.keypair
+      const name = readKeypairName(wish)
+      return sendOnceAfter(cloud, request, reply, 200, async () => {
+        await checkRoom(db.read, userId, name, config.quotaKeypairs)
+        const { privateKey, ...key } = await readOrMakeKey(wish, userId, slots)
+        return async (tx) => {
+          const row = { ...key, name, userId, createdAt: clock.now() }
+          return createdKeypairView(await insertKeypair(tx, row, config.quotaKeypairs), privateKey)
+        }
       })
     },
   )

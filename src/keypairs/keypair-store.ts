@@ -40,15 +40,12 @@ export async function listKeypairs(read: Reader, userId: string): Promise<Keypai
 }
 
 /**
- * Adds a keypair.
+ * Sees to it that the user may have one more keypair, of this name.
  * @param quota the most the user may have; -1 for no limit.
  * @throws ApiError forbidden over the quota; conflictingRequest when the name is taken.
  */
-export async function insertKeypair(tx: Tx, keypair: Omit<Keypair, 'id' | 'type'>, quota: number): Promise<Keypair> {
-  const { userId, name } = keypair
-  // Changes nothing, but two creations for one user now wait for each other, so that both cannot take the last place.
-  await tx.updateTable('users').set({ name: sql`"name"` }).where('id', '=', userId).execute()
-  const { used } = await tx
+export async function checkRoom(read: Reader, userId: string, name: string, quota: number): Promise<void> {
+  const { used } = await read
     .selectFrom('keypairs')
     .select((eb) => eb.fn.countAll<number>().as('used'))
     .where('userId', '=', userId)
@@ -57,9 +54,20 @@ export async function insertKeypair(tx: Tx, keypair: Omit<Keypair, 'id' | 'type'
     const message = `Quota exceeded for key_pairs: requested 1, used ${used}, limit ${quota}.`
     throw new ApiError('forbidden', message)
   }
-  if (await findKeypair(tx, userId, name)) {
+  if (await findKeypair(read, userId, name)) {
     throw new ApiError('conflictingRequest', `A keypair named '${name}' already exists.`)
   }
+}
+
+/**
+ * Adds a keypair.
+ * @throws ApiError as `checkRoom`.
+ */
+export async function insertKeypair(tx: Tx, keypair: Omit<Keypair, 'id' | 'type'>, quota: number): Promise<Keypair> {
+  const { userId, name } = keypair
+  // Changes nothing, but two creations for one user now wait for each other, so that both cannot take the last place.
+  await tx.updateTable('users').set({ name: sql`"name"` }).where('id', '=', userId).execute()
+  await checkRoom(tx, userId, name, quota)
   return tx
     .insertInto('keypairs')
     .values({ ...keypair, type: 'ssh' })

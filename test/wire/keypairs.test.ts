@@ -261,6 +261,35 @@ for (const database of DATABASES) {
     assert.equal(taken.statusCode, 409)
   })
 
+  test(`${database}: a user who asks for many keys at once waits, and what needs no key does not`, async () => {
+    await using cloud = await testCloud({ database, config: { quotaKeypairs: -1 } })
+    const headers = { 'idempotency-key': 'first' }
+    const first = await create(cloud.member, { name: 'taken' }, headers)
+    const all = Promise.all(Array.from({ length: 60 }, (_, n) => create(cloud.member, { name: `key${n}` })))
+    // Behind the crowd, whose line is full.
+    const others = [
+      create(cloud.member, { name: 'taken' }),
+      create(cloud.member, { name: 'taken' }, headers),
+      create(cloud.member, { name: 'a/b' }),
+      importKey(cloud.member, 'mine'),
+      create(await cloud.stranger(), { name: 'theirs' }),
+    ]
+    const [taken, again, bad, imported, theirs] = await Promise.all(others)
+    assert.deepEqual(
+      [taken, again, bad, imported, theirs].map((answer) => answer?.statusCode),
+      [409, 200, 400, 200, 200],
+    )
+    assert.deepEqual(again?.json(), first.json())
+    const refused = (await all).filter(({ statusCode }) => statusCode !== 200)
+    assert.ok(refused.length > 0 && refused.length < 40, `${refused.length} were refused`)
+    for (const answer of refused) {
+      assert.equal(answer.statusCode, 429)
+      assert.match(answer.json().overLimit.message, /^Too many new keys at once/)
+      assert.equal(answer.headers['retry-after'], '1')
+    }
+    assert.equal((await namesOf(cloud.member)).length, 62 - refused.length)
+  })
+
   test(`${database}: a keypair whose path makes no name is not found`, async () => {
     await using cloud = await testCloud({ database })
     for (const name of ['nothing', '%00', '%F0%9F%98%80', "'%20or%201=1", 'a%2Fb', 'x'.repeat(256)]) {

@@ -1,6 +1,8 @@
-import { ApiError } from '../http/api-error.ts'
+import { ApiError } from './api-error.ts'
 
 export interface FairSlotsOptions {
+  /** What there is too much of, for the message: `logins`. */
+  what: string
   /** How many run at once. */
   slots: number
   /** How many of one key may wait. */
@@ -40,8 +42,8 @@ export class FairSlots {
 
   #turn(key: string): Promise<void> {
     const line = this.#lines.get(key) ?? []
-    if (line.length >= this.#options.waitingPerKey) throw crowded('rateLimited')
-    if (this.#waiting >= this.#options.waiting) throw crowded('serviceUnavailable')
+    if (line.length >= this.#options.waitingPerKey) throw this.#crowded('rateLimited')
+    if (this.#waiting >= this.#options.waiting) throw this.#crowded('serviceUnavailable')
     this.#waiting++
     this.#lines.set(key, line)
     return new Promise((resolve) => line.push(resolve))
@@ -61,7 +63,9 @@ export class FairSlots {
     this.#waiting--
     go?.()
   }
-}
 
-const crowded = (fault: 'rateLimited' | 'serviceUnavailable') =>
-  new ApiError(fault, 'Too many logins at once. Try again in a second.', { headers: { 'retry-after': '1' } })
+  #crowded(fault: 'rateLimited' | 'serviceUnavailable'): ApiError {
+    const message = `Too many ${this.#options.what} at once. Try again in a second.`
+    return new ApiError(fault, message, { headers: { 'retry-after': '1' } })
+  }
+}

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { ApiError } from '../http/api-error.ts'
+import { ApiError } from './api-error.ts'
 import { FairSlots } from './fair-slots.ts'
 
 /** Work that ends when the test says so, and notes in `log` when it began. */
@@ -22,7 +22,7 @@ function workshop() {
 }
 
 test('no more run at once than there are slots, and the lines take turns', async () => {
-  const slots = new FairSlots({ slots: 1, waitingPerKey: 10, waiting: 10 })
+  const slots = new FairSlots({ what: 'tests', slots: 1, waitingPerKey: 10, waiting: 10 })
   const { log, work, end } = workshop()
   const all = ['a1', 'a2', 'a3', 'b1', 'c1', 'b2'].map((name) => slots.run(name.charAt(0), work(name)))
   assert.deepEqual(log, ['a1'])
@@ -34,7 +34,7 @@ test('no more run at once than there are slots, and the lines take turns', async
 })
 
 test('work that fails gives its slot back', async () => {
-  const slots = new FairSlots({ slots: 1, waitingPerKey: 10, waiting: 10 })
+  const slots = new FairSlots({ what: 'tests', slots: 1, waitingPerKey: 10, waiting: 10 })
   const { work, end, fail } = workshop()
   const first = slots.run('a', work('first'))
   const second = slots.run('a', work('second'))
@@ -48,11 +48,12 @@ test('work that fails gives its slot back', async () => {
 })
 
 test('too many of one key are told to slow down, too many at all that the service is full', async () => {
-  const slots = new FairSlots({ slots: 1, waitingPerKey: 2, waiting: 3 })
+  const slots = new FairSlots({ what: 'tests', slots: 1, waitingPerKey: 2, waiting: 3 })
   const { work, end } = workshop()
   const names = ['a1', 'a2', 'a3', 'b1']
   const all = names.map((name) => slots.run(name.charAt(0), work(name)))
-  const fault = (key: string) => (error: unknown) => error instanceof ApiError && error.fault === key
+  const fault = (key: string) => (error: unknown) =>
+    error instanceof ApiError && error.fault === key && /^Too many tests at once/.test(error.message)
   await assert.rejects(slots.run('a', work('a4')), fault('rateLimited'))
   await assert.rejects(slots.run('c', work('c1')), fault('serviceUnavailable'))
   for (const name of ['a1', 'a2', 'b1', 'a3']) await end(name)
