@@ -20,6 +20,10 @@ export const listNamespaces = (): Promise<string[]> => readdir('/run/netns').cat
 export const listLeftNamespaces = async (): Promise<string[]> =>
   (await listNamespaces()).filter((name) => prefixes.some((prefix) => name.startsWith(prefix)))
 
+/** Whether a process is there and no zombie. */
+export const isRunning = async (pid: number): Promise<boolean> =>
+  (await readFile(`/proc/${pid}/cmdline`, 'utf8').catch(() => '')) !== ''
+
 /** A host's network in a directory of its own; takes everything away at the end. */
 export class NetworkWorld implements AsyncDisposable {
   readonly dataDir: string

@@ -17,6 +17,9 @@ const AGENT = fileURLToPath(new URL('./stand-in-agent.ts', import.meta.url))
 export const PATIENCE_MS = 20_000
 export const SILENCE_MS = 1_000
 
+/** The question for an agent that asks for metadata. */
+export const metadata = { ask: 'get', path: '/', waitMs: PATIENCE_MS } as const
+
 /** A program inside a namespace that does what a test asks. */
 export class Agent implements AsyncDisposable {
   readonly #child: ChildProcess

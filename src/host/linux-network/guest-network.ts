@@ -16,7 +16,15 @@ import { type ObservedLink, planLinks, type TapUser } from './link-plan.ts'
 import { MetadataListener } from './metadata-listener.ts'
 import type { AnswerMetadata } from './metadata-server.ts'
 import { tapName } from './names.ts'
-import { addNamespace, applyFilters, applySettings, changeLinks, readNamespace, removeNamespace } from './namespace.ts'
+import {
+  addNamespace,
+  applyFilters,
+  applySettings,
+  changeLinks,
+  hasFilters,
+  readNamespace,
+  removeNamespace,
+} from './namespace.ts'
 import type { NetworkState } from './network-state.ts'
 import { buildNftScript } from './nft-rules.ts'
 
@@ -131,8 +139,9 @@ export class GuestNetwork implements AsyncDisposable {
   async #settle({ filters, dhcp, linkChanges }: Design): Promise<void> {
     const { networkId, namespace, answerMetadata, log } = this.#parts
     const prepared = await this.#prepare()
-    // In whatever order: a tap that the filters do not know passes nothing.
-    await Promise.all([this.#changeLinks(prepared, linkChanges), this.#applyFilters(prepared, filters)])
+    // Before there are filters a tap would pass everything; once there are, one they do not know passes nothing.
+    await this.#applyFilters(prepared, filters)
+    await this.#changeLinks(prepared, linkChanges)
     await Promise.all([
       dhcp ? ensureDnsmasq({ name: namespace, inode: prepared.inode }, dhcp, this.#files) : stopDnsmasq(this.#files),
       this.#openListener(() => MetadataListener.open(namespace, networkId, answerMetadata, log)),
@@ -171,9 +180,11 @@ export class GuestNetwork implements AsyncDisposable {
   }
 
   async #applyFilters(prepared: Prepared, filters: string): Promise<void> {
-    if (prepared.filters === filters) return
+    const { namespace } = this.#parts
+    // Whoever reloads the machine's own rules inside a namespace flushes ours with them.
+    if (prepared.filters === filters && (await hasFilters(namespace))) return
     delete prepared.filters
-    await applyFilters(this.#parts.namespace, filters)
+    await applyFilters(namespace, filters)
     prepared.filters = filters
   }
 

@@ -1,7 +1,8 @@
 /** Network namespaces by name: making, looking into, changing and removing them with `ip` and `nft`. */
-import { readdir, stat } from 'node:fs/promises'
+import { readdir, rm, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { ObservedLink } from './link-plan.ts'
+import { FILTER_FAMILIES, FILTER_TABLE } from './nft-rules.ts'
 import { runInNamespace, runTool } from './run-tool.ts'
 
 /** Where `ip netns` keeps the names. */
@@ -29,10 +30,14 @@ const APPLY_SETTINGS = SETTINGS.map((setting) => {
   return name.startsWith('net/ipv6/') ? `{ [ ! -e /proc/sys/${name} ] || ${write}; }` : write
 }).join(' && ')
 
-/** The kernel's number of a namespace, which a namespace made anew under the same name does not share; undefined when there is none. */
+/**
+ * The kernel's number of a namespace, which a namespace made anew under the same name does not share; undefined when
+ * there is none, though there be a file of that name on which no namespace is mounted.
+ */
 export async function readNamespace(name: string): Promise<number | undefined> {
   try {
-    return (await stat(join(NAMESPACES, name))).ino
+    const [file, directory] = await Promise.all([stat(join(NAMESPACES, name)), stat(NAMESPACES)])
+    return file.dev === directory.dev ? undefined : file.ino
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined
     throw error
@@ -49,7 +54,10 @@ export async function listNamespaces(prefix: string): Promise<string[]> {
   }
 }
 
+/** Makes a namespace that is not there. */
 export async function addNamespace(name: string): Promise<void> {
+  // `ip netns add` makes a file and then mounts on it; killed in between, it left one that its successor refuses.
+  await rm(join(NAMESPACES, name), { force: true })
   await runTool('ip', ['netns', 'add', name])
 }
 
@@ -80,4 +88,10 @@ export async function changeLinks(name: string, commands: readonly string[]): Pr
 /** Replaces the filters of a namespace in one transaction. */
 export async function applyFilters(name: string, script: string): Promise<void> {
   await runInNamespace(name, ['nft', '-f', '-'], script)
+}
+
+/** Whether both tables of our filters are there; their chains and rules are not looked at. */
+export async function hasFilters(name: string): Promise<boolean> {
+  const tables = (await runInNamespace(name, ['nft', 'list', 'tables'])).split('\n')
+  return FILTER_FAMILIES.every((family) => tables.includes(`table ${family} ${FILTER_TABLE}`))
 }

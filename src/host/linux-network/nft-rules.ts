@@ -20,8 +20,9 @@ import { formatIpv4, parseIpv4, parseMac } from './ipv4.ts'
 import { BRIDGE, METADATA_ADDRESS, TAP_PREFIX, tapName } from './names.ts'
 import { ruleMatches } from './security-rules.ts'
 
-/** What both tables are called. */
-const TABLE = 'novella'
+/** What both tables are called, and their families. */
+export const FILTER_TABLE = 'novella'
+export const FILTER_FAMILIES = ['bridge', 'inet'] as const
 
 /** A port with its number in this script: 1 to 65535. */
 interface NumberedPort {
@@ -62,8 +63,8 @@ function numberPorts(plans: readonly PortPlan[]): NumberedPort[] {
 }
 
 /** Replaces a table: named once so that deleting it never fails, all in nft's one transaction. */
-function table(family: 'bridge' | 'inet', chains: string[][]): string[] {
-  const name = `table ${family} ${TABLE}`
+function table(family: (typeof FILTER_FAMILIES)[number], chains: string[][]): string[] {
+  const name = `table ${family} ${FILTER_TABLE}`
   return [name, `delete ${name}`, `${name} {`, ...chains.flat(), '}']
 }
 

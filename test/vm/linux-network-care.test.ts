@@ -1,0 +1,143 @@
+/** How a host's networks outlive crashes, restarts and damage done by hand. */
+import assert from 'node:assert/strict'
+import { randomBytes } from 'node:crypto'
+import { readdir, readFile, rm, symlink, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { after, test } from 'node:test'
+import { pino } from 'pino'
+import { readConfig } from '../../src/config.ts'
+import { namespaceName } from '../../src/host/linux-network/names.ts'
+import { openHost } from '../../src/host/open-host.ts'
+import { systemClock } from '../../src/lib/clock.ts'
+import { newId } from '../../src/lib/ids.ts'
+import { until } from '../support/until.ts'
+import { run } from './bare-guest.ts'
+import { isRunning, listLeftNamespaces, listNamespaces, NetworkWorld, newNetwork } from './network-world.ts'
+import { metadata, PATIENCE_MS, StandIn } from './stand-in.ts'
+
+after(async () => assert.deepEqual(await listLeftNamespaces(), [], 'namespaces were left behind'))
+
+test('everything goes on while the process is away, and is found again by the next one', async () => {
+  await using world = await NetworkWorld.open()
+  const newPort = newNetwork()
+  const plan = newPort()
+  await world.ensure(plan)
+  await using guest = await StandIn.plug(world.network, plan)
+  const pid = await world.dnsmasqPid(plan)
+  await world.network[Symbol.asyncDispose]()
+  const ask = { ask: 'discover', macAddress: plan.macAddress, waitMs: PATIENCE_MS } as const
+  assert.equal(((await guest.agent.ask(ask)) as { address: string }).address, '10.78.0.11')
+
+  await world.restart()
+  assert.equal(await world.dnsmasqPid(plan), pid)
+  assert.equal(((await guest.agent.ask(metadata)) as { status: number }).status, 200)
+  // A new guest is announced to the dnsmasq of the process before, and removal works on what it made.
+  const next = newPort()
+  await world.ensure(next)
+  assert.equal(await world.dnsmasqPid(plan), pid)
+  await using second = await StandIn.plug(world.network, next)
+  const asked = { ...ask, macAddress: next.macAddress }
+  assert.equal(((await second.agent.ask(asked)) as { address: string }).address, '10.78.0.12')
+  await world.network.removePort(plan.portId)
+  await world.network.removePort(next.portId)
+  await until('dnsmasq is gone', async () => !(await isRunning(pid)))
+  assert.ok(!(await listNamespaces()).includes(world.namespaceOf(plan)))
+})
+
+test('what was damaged by hand is mended when a port is asked for again', async () => {
+  await using world = await NetworkWorld.open()
+  const plan = newNetwork()()
+  await world.ensure(plan)
+  const namespace = world.namespaceOf(plan)
+  const works = async () => {
+    await using guest = await StandIn.plug(world.network, plan)
+    assert.equal(((await guest.agent.ask(metadata)) as { status: number }).status, 200)
+    const ask = { ask: 'discover', macAddress: plan.macAddress, waitMs: PATIENCE_MS } as const
+    assert.equal(((await guest.agent.ask(ask)) as { address: string }).address, '10.78.0.11')
+  }
+  const damages: [string, () => Promise<unknown>][] = [
+    ['the bridge is deleted', () => run('ip', ['-n', namespace, 'link', 'delete', 'br0'])],
+    ['the namespace is deleted', () => run('ip', ['netns', 'delete', namespace])],
+    ['making the namespace was broken off', () => breakOff(namespace)],
+    ['the filters are flushed', () => run('ip', ['netns', 'exec', namespace, 'nft', 'flush', 'ruleset'])],
+    ['dnsmasq is killed', async () => process.kill(await world.dnsmasqPid(plan), 'SIGKILL')],
+    ['the tap is taken off', () => works()],
+  ]
+  for (const [what, damage] of damages) {
+    const pid = await world.dnsmasqPid(plan)
+    await damage()
+    if (what.startsWith('dnsmasq')) await until('dnsmasq is gone', async () => !(await isRunning(pid)))
+    await world.ensure(plan)
+    assert.ok(await world.network.findTap(plan.portId), what)
+    if (!what.includes('filters')) await works()
+    await world.ensure(plan) // the stand-in took the tap's place with it
+    const tables = await run('ip', ['netns', 'exec', namespace, 'nft', 'list', 'tables'])
+    assert.equal(tables.stdout, 'table bridge novella\ntable inet novella\n', what)
+  }
+})
+
+/** As a killed `ip netns add` leaves it: a file with nothing mounted on it. */
+async function breakOff(namespace: string): Promise<void> {
+  await run('ip', ['netns', 'delete', namespace])
+  await writeFile(join('/run/netns', namespace), '')
+}
+
+test('a data directory that is named by a symbolic link is the one it names', async () => {
+  await using world = await NetworkWorld.open()
+  const link = `${world.dataDir}-link`
+  await symlink(world.dataDir, link)
+  try {
+    const { config } = readConfig(['--data', link, '--driver', 'qemu', '--qemu-user', 'nobody'], {})
+    const answerMetadata = async () => ({ status: 404, contentType: 'text/plain', body: '' })
+    await using host = await openHost({ config, clock: systemClock, log: pino({ level: 'silent' }), answerMetadata })
+    const plan = newNetwork()()
+    await host.ensurePort(plan)
+    assert.ok((await listNamespaces()).includes(world.namespaceOf(plan)))
+    await host.removePort(plan.portId)
+  } finally {
+    await rm(link)
+  }
+})
+
+test('removing is complete, may be repeated, and finishes what a crash broke off', async () => {
+  await using world = await NetworkWorld.open()
+  const newPort = newNetwork()
+  const [one, two] = [newPort(), newPort()]
+  await world.ensure(one, two)
+  assert.equal(await world.network.findTap(newId()), undefined)
+  await world.network.removePort(one.portId)
+  await world.network.removePort(one.portId)
+  assert.equal(await world.network.findTap(one.portId), undefined)
+  assert.ok(await world.network.findTap(two.portId))
+  assert.doesNotMatch(await readFile(world.file(one, 'dhcp-hosts'), 'utf8'), new RegExp(one.macAddress))
+
+  // Killed after the namespace went, before the directory did.
+  await run('ip', ['netns', 'delete', world.namespaceOf(two)])
+  await world.restart()
+  assert.equal(await world.network.findTap(two.portId), undefined)
+  await world.network.removePort(two.portId)
+  assert.deepEqual(await readdir(join(world.dataDir, 'networks')), [])
+
+  // A namespace of ours that nothing names, and one of somebody else's directory.
+  const stray = namespaceName(world.dataDir, newId())
+  const foreign = `nv-${randomBytes(3).toString('hex')}-${newId()}`
+  for (const name of [stray, foreign]) await run('ip', ['netns', 'add', name])
+  try {
+    await world.restart()
+    const left = await listNamespaces()
+    assert.deepEqual([left.includes(stray), left.includes(foreign)], [false, true])
+  } finally {
+    await run('ip', ['netns', 'delete', foreign])
+  }
+})
+
+test('a plan with a value that is none changes nothing', async () => {
+  await using world = await NetworkWorld.open()
+  const newPort = newNetwork()
+  const plan = newPort()
+  await world.ensure(plan)
+  const bad = newPort({ macAddress: 'fa:16:3e:00:00:01,10.78.0.66' })
+  await assert.rejects(world.network.ensurePort(bad), /Not a MAC/)
+  assert.deepEqual(await readdir(world.file(plan, 'ports')), [`${plan.portId}.json`])
+  await world.ensure(newPort())
+})
