@@ -6,6 +6,7 @@ import { join } from 'node:path'
 import { after, test } from 'node:test'
 import { pino } from 'pino'
 import { readConfig } from '../../src/config.ts'
+import type { PortPlan } from '../../src/host/host-driver.ts'
 import { namespaceName } from '../../src/host/linux-network/names.ts'
 import { openHost } from '../../src/host/open-host.ts'
 import { systemClock } from '../../src/lib/clock.ts'
@@ -140,4 +141,40 @@ test('a plan with a value that is none changes nothing', async () => {
   await assert.rejects(world.network.ensurePort(bad), /Not a MAC/)
   assert.deepEqual(await readdir(world.file(plan, 'ports')), [`${plan.portId}.json`])
   await world.ensure(newPort())
+})
+
+test('a DHCP server that died is started anew without a verb', async () => {
+  await using world = await NetworkWorld.open()
+  const plan = newNetwork()()
+  await world.ensure(plan)
+  await world.restart({ careEveryMs: 50 })
+  const pid = await world.dnsmasqPid(plan)
+  process.kill(pid, 'SIGKILL')
+  await until('another one runs', async () => {
+    const next = await world.dnsmasqPid(plan)
+    return next > 0 && next !== pid && (await isRunning(next))
+  })
+})
+
+test('a port whose plan cannot be read keeps its tap, is found by the next asking, and can be removed', async () => {
+  await using world = await NetworkWorld.open()
+  const newPort = newNetwork()
+  const [one, two] = [newPort(), newPort()]
+  await world.ensure(one, two)
+  const damage = ({ portId }: PortPlan) => writeFile(world.file(one, `ports/${portId}.json`), '')
+
+  await damage(one)
+  await world.restart()
+  assert.ok(await world.network.findTap(one.portId))
+  await world.network.ensurePort(one)
+  assert.equal(JSON.parse(await readFile(world.file(one, `ports/${one.portId}.json`), 'utf8')).portId, one.portId)
+
+  await damage(one)
+  await damage(two)
+  await world.restart()
+  await world.network.removePort(one.portId)
+  assert.deepEqual(await readdir(world.file(two, 'ports')), [`${two.portId}.json`])
+  await world.network.removePort(two.portId)
+  assert.deepEqual(await readdir(join(world.dataDir, 'networks')), [])
+  assert.ok(!(await listNamespaces()).includes(world.namespaceOf(two)))
 })

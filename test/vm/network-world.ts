@@ -55,18 +55,18 @@ export class NetworkWorld implements AsyncDisposable {
     return this.#network
   }
 
-  #create(): LinuxNetwork {
+  #create(options: { careEveryMs?: number } = {}): LinuxNetwork {
     const answerMetadata = (question: MetadataQuestion) => {
       this.asked.push(question)
       return this.answer(question)
     }
-    return new LinuxNetwork({ dataDir: this.dataDir, tapUser: TAP_USER, answerMetadata, log })
+    return new LinuxNetwork({ dataDir: this.dataDir, tapUser: TAP_USER, answerMetadata, log, ...options })
   }
 
   /** As after a restart of the process: everything that outlives it is found again. */
-  async restart(): Promise<void> {
+  async restart(options?: { careEveryMs?: number }): Promise<void> {
     await this.#network[Symbol.asyncDispose]()
-    this.#network = this.#create()
+    this.#network = this.#create(options)
     await this.#network.start()
   }
 

@@ -11,7 +11,7 @@
 import type { Logger } from 'pino'
 import type { NetworkPlan, PortPlan } from '../host-driver.ts'
 import { type DhcpConfig, type DhcpFiles, dhcpFiles, planDhcp } from './dhcp-config.ts'
-import { ensureDnsmasq, stopDnsmasq } from './dnsmasq.ts'
+import { ensureDnsmasq, findDnsmasq, stopDnsmasq } from './dnsmasq.ts'
 import { type ObservedLink, planLinks, type TapUser } from './link-plan.ts'
 import { MetadataListener } from './metadata-listener.ts'
 import type { AnswerMetadata } from './metadata-server.ts'
@@ -38,6 +38,12 @@ export interface GuestNetworkParts {
   log: Logger
 }
 
+/** What a directory of plans says: plans, and ids of ports without a readable one. */
+export interface HeldPorts {
+  ports: readonly PortPlan[]
+  damaged: readonly string[]
+}
+
 /** A namespace as this process last left it; `inode` tells it from a later one of the same name. */
 interface Prepared {
   inode: number
@@ -55,14 +61,17 @@ export class GuestNetwork implements AsyncDisposable {
   readonly #parts: GuestNetworkParts
   readonly #files: DhcpFiles
   readonly #ports = new Map<string, PortPlan>()
+  /** Ports that an earlier run held, but whose plan cannot be read: their taps are left alone, as guests may use them. */
+  readonly #damaged: Set<string>
   #plan: NetworkPlan | undefined
   #prepared: Prepared | undefined
   #listener: MetadataListener | undefined
   #last: Promise<unknown> = Promise.resolve()
 
-  /** @param ports what earlier runs were asked to hold, the newest at the end. */
-  constructor(parts: GuestNetworkParts, ports: readonly PortPlan[] = []) {
+  /** @param held what earlier runs were asked to hold, the newest at the end, and what cannot be read of it. */
+  constructor(parts: GuestNetworkParts, { ports, damaged }: HeldPorts = { ports: [], damaged: [] }) {
     this.#parts = parts
+    this.#damaged = new Set(damaged)
     this.#files = dhcpFiles(parts.state.networkDirectory(parts.networkId))
     for (const port of ports) this.#ports.set(port.portId, port)
     this.#plan = ports.at(-1)?.network
@@ -77,6 +86,7 @@ export class GuestNetwork implements AsyncDisposable {
       const known = this.#ports.get(port.portId)
       const wanted = this.#design(port.network, [...new Map(this.#ports).set(port.portId, port).values()])
       if (JSON.stringify(known) !== JSON.stringify(port)) await this.#parts.state.writePort(port)
+      this.#damaged.delete(port.portId)
       this.#ports.set(port.portId, port)
       this.#plan = port.network
       await this.#settle(wanted)
@@ -86,15 +96,15 @@ export class GuestNetwork implements AsyncDisposable {
   /** With the last port everything of the network goes: its services, its namespace, its directory. */
   removePort(portId: string): Promise<void> {
     return this.#alone(async () => {
-      const { state, networkId, namespace } = this.#parts
+      const { state, networkId } = this.#parts
       const others = [...this.#ports.values()].filter((port) => port.portId !== portId)
-      if (others.length === 0) await this.#tearDown()
+      if (others.length === 0 && ![...this.#damaged].some((id) => id !== portId)) await this.#tearDown()
       else {
-        if (this.#plan && (await readNamespace(namespace)) !== undefined)
-          await this.#settle(this.#design(this.#plan, others))
+        if (this.#plan && (await this.#isThere())) await this.#settle(this.#design(this.#plan, others))
         await state.removePort(networkId, portId)
       }
       this.#ports.delete(portId)
+      this.#damaged.delete(portId)
     })
   }
 
@@ -104,16 +114,28 @@ export class GuestNetwork implements AsyncDisposable {
    */
   resume(): Promise<void> {
     return this.#alone(async () => {
-      if (this.#ports.size === 0) return await this.#tearDown()
-      if (this.#plan && (await readNamespace(this.#parts.namespace)) !== undefined) {
+      if (this.#ports.size + this.#damaged.size === 0) return await this.#tearDown()
+      if (this.#plan && (await this.#isThere())) {
         await this.#settle(this.#design(this.#plan, [...this.#ports.values()]))
       }
     })
   }
 
+  /** Starts the DHCP server anew when it died by itself. Costs reading two files when it did not. */
+  care(): Promise<void> {
+    return this.#alone(async () => {
+      if (!this.#plan || (await findDnsmasq(this.#files)) || !(await this.#isThere())) return
+      const wanted = this.#design(this.#plan, [...this.#ports.values()])
+      if (!wanted.dhcp) return
+      const { networkId, namespace, log } = this.#parts
+      log.warn({ networkId, namespace }, 'The DHCP server of a network had ended; starting it anew')
+      await this.#settle(wanted)
+    })
+  }
+
   /** Whether the tap of a port is there. */
   async hasTap(portId: string): Promise<boolean> {
-    if ((await readNamespace(this.namespace)) === undefined) return false
+    if (!(await this.#isThere())) return false
     const links = await changeLinks(this.namespace, [])
     return links.some(({ ifname }) => ifname === tapName(portId))
   }
@@ -132,7 +154,15 @@ export class GuestNetwork implements AsyncDisposable {
     return {
       filters: buildNftScript(plan, ports),
       dhcp: planDhcp(plan, ports, this.#files, dhcpUser),
-      linkChanges: (observed) => planLinks(plan, ports, observed, tapUser),
+      linkChanges: (observed) => {
+        const unread = new Set([...this.#damaged].map(tapName))
+        return planLinks(
+          plan,
+          ports,
+          observed.filter(({ ifname }) => !unread.has(ifname)),
+          tapUser,
+        )
+      },
     }
   }
 
@@ -146,6 +176,10 @@ export class GuestNetwork implements AsyncDisposable {
       dhcp ? ensureDnsmasq({ name: namespace, inode: prepared.inode }, dhcp, this.#files) : stopDnsmasq(this.#files),
       this.#openListener(() => MetadataListener.open(namespace, networkId, answerMetadata, log)),
     ])
+  }
+
+  async #isThere(): Promise<boolean> {
+    return (await readNamespace(this.namespace)) !== undefined
   }
 
   /** The namespace, made if it is gone; what was known of one before it is forgotten. */

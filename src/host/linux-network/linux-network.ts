@@ -5,11 +5,12 @@
  * Namespaces, taps and dnsmasq outlive this process. Only what carries the prefix of our data directory is touched,
  * and the machine's own namespace never.
  */
+import { setTimeout as delay } from 'node:timers/promises'
 import type { Logger } from 'pino'
 import type { PortPlan } from '../host-driver.ts'
 import type { HostNetwork } from '../qemu/host-network.ts'
 import { pickDnsmasqUser, readArguments } from './dnsmasq.ts'
-import { GuestNetwork } from './guest-network.ts'
+import { GuestNetwork, type HeldPorts } from './guest-network.ts'
 import type { TapUser } from './link-plan.ts'
 import { checkMachine } from './machine-check.ts'
 import type { AnswerMetadata } from './metadata-server.ts'
@@ -25,7 +26,11 @@ export interface LinuxNetworkOptions {
   /** Answers the questions of guests; a rejection becomes a 500 that says nothing. */
   answerMetadata: AnswerMetadata
   log: Logger
+  /** How often the DHCP servers are looked at, in milliseconds; 30 seconds when left out. */
+  careEveryMs?: number
 }
+
+const CARE_EVERY_MS = 30_000
 
 /** How many networks are found again at once at a start: each takes a few processes for a moment. */
 const RESUMED_AT_ONCE = 4
@@ -36,6 +41,8 @@ export class LinuxNetwork implements HostNetwork {
   readonly #networks = new Map<string, GuestNetwork>()
   /** In which network each port is: port → network id. */
   readonly #placed = new Map<string, string>()
+  readonly #closing = new AbortController()
+  #care: Promise<void> | undefined
   #dhcpUser = { name: 'nobody', group: 'nogroup' }
 
   constructor(options: LinuxNetworkOptions) {
@@ -59,6 +66,7 @@ export class LinuxNetwork implements HostNetwork {
     }
     await Promise.all(Array.from({ length: RESUMED_AT_ONCE }, resumeWaiting))
     await this.#removeStrays()
+    this.#care = this.#careForNetworks()
   }
 
   async ensurePort(port: PortPlan): Promise<void> {
@@ -84,15 +92,17 @@ export class LinuxNetwork implements HostNetwork {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
+    this.#closing.abort()
+    await this.#care
     await Promise.all([...this.#networks.values()].map((network) => network[Symbol.asyncDispose]()))
   }
 
-  #network(networkId: string, ports: readonly PortPlan[] = []): GuestNetwork {
+  #network(networkId: string, held?: HeldPorts): GuestNetwork {
     const known = this.#networks.get(networkId)
     if (known) return known
     const { dataDir, tapUser, answerMetadata, log } = this.#options
     const parts = { networkId, state: this.#state, tapUser, dhcpUser: this.#dhcpUser, answerMetadata, log }
-    const network = new GuestNetwork({ ...parts, namespace: namespaceName(dataDir, networkId) }, ports)
+    const network = new GuestNetwork({ ...parts, namespace: namespaceName(dataDir, networkId) }, held)
     this.#networks.set(networkId, network)
     return network
   }
@@ -101,13 +111,27 @@ export class LinuxNetwork implements HostNetwork {
   async #resume(networkId: string): Promise<void> {
     const { log } = this.#options
     try {
-      const { ports, damaged } = await this.#state.readPorts(networkId)
+      const held = await this.#state.readPorts(networkId)
+      const { ports, damaged } = held
       if (damaged.length > 0) log.warn({ networkId, damaged }, 'Port plans that cannot be read were left out')
-      if (ports.length === 0 && damaged.length > 0) return // it may still hold guests
-      for (const port of ports) this.#placed.set(port.portId, networkId)
-      await this.#network(networkId, ports).resume()
+      for (const portId of [...ports.map((port) => port.portId), ...damaged]) this.#placed.set(portId, networkId)
+      await this.#network(networkId, held).resume()
     } catch (error) {
       log.error({ err: error, networkId }, 'A network could not be resumed; the next port asked for mends it')
+    }
+  }
+
+  /** Until we are disposed, looks now and then after what may die between two verbs. */
+  async #careForNetworks(): Promise<void> {
+    const { log, careEveryMs = CARE_EVERY_MS } = this.#options
+    const { signal } = this.#closing
+    while (await delay(careEveryMs, true, { signal, ref: false }).catch(() => false)) {
+      for (const [networkId, network] of this.#networks) {
+        if (signal.aborted) return
+        await network.care().catch((error: unknown) => {
+          log.error({ err: error, networkId }, 'The DHCP server of a network could not be looked after')
+        })
+      }
     }
   }
 
