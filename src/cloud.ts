@@ -1,4 +1,3 @@
-import { mkdirSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Logger } from 'pino'
 import { Runner } from './actions/runner.ts'
@@ -12,7 +11,7 @@ import { Metrics } from './http/metrics.ts'
 import { LoginGate } from './identity/login-gate.ts'
 import { TokenStore } from './identity/token-store.ts'
 import { type Clock, systemClock } from './lib/clock.ts'
-import { lockDataDirectory } from './lib/data-directory.ts'
+import { keepHostName, lockDataDirectory } from './lib/data-directory.ts'
 import { SecretBox } from './lib/secret-box.ts'
 import { answerMetadata } from './metadata/answer-metadata.ts'
 import { type ServerActions, serverActions } from './servers/server-actions.ts'
@@ -40,6 +39,8 @@ export interface CloudParts {
   clock?: Clock
   /** Instead of the host that the configuration asks for. */
   host?: HostDriver
+  /** Opens everything and starts nothing: no action goes on, nothing is swept. */
+  isIdle?: boolean
 }
 
 /**
@@ -47,11 +48,11 @@ export interface CloudParts {
  * left open. On failure whatever was opened is closed again.
  * @throws DataDirectoryError, NewerDatabaseError, HostError: each with a message that says what to do.
  */
-export async function openCloud(config: Config, parts: CloudParts): Promise<Cloud> {
+export async function openCloud(given: Config, parts: CloudParts): Promise<Cloud> {
   await using stack = new AsyncDisposableStack()
   const { log, clock = systemClock } = parts
-  mkdirSync(config.data, { recursive: true, mode: 0o711 })
-  stack.use(lockDataDirectory(config.data))
+  stack.use(lockDataDirectory(given.data))
+  const config = { ...given, hostName: keepHostName(given.data, given.hostName) }
   const db = stack.use(await openDatabase(config.database || join(config.data, 'novella.db')))
   const box = SecretBox.fromFile(join(config.data, 'secret.key'))
   const metrics = new Metrics()
@@ -78,11 +79,13 @@ export async function openCloud(config: Config, parts: CloudParts): Promise<Clou
   )
   const cloud: Omit<Cloud, typeof Symbol.asyncDispose> = { ...base, hosts, actions, runner }
   addGauges(cloud)
-  if (config.resumeGuests && earlierBootId !== undefined && earlierBootId !== bootId) {
-    await resumeServers(cloud, host.hostName)
+  if (!parts.isIdle) {
+    if (config.resumeGuests && earlierBootId !== undefined && earlierBootId !== bootId) {
+      await resumeServers(cloud, host.hostName)
+    }
+    stack.use(sweepServers(cloud))
+    await runner.start()
   }
-  stack.use(sweepServers(cloud))
-  await runner.start()
   const opened = stack.move()
   return { ...cloud, [Symbol.asyncDispose]: () => opened.disposeAsync() }
 }

@@ -4,7 +4,7 @@
  * the default.
  */
 import { existsSync, readFileSync } from 'node:fs'
-import { availableParallelism, homedir, hostname } from 'node:os'
+import { availableParallelism, homedir } from 'node:os'
 import { join, resolve } from 'node:path'
 import { parse as parseToml } from 'smol-toml'
 
@@ -14,6 +14,8 @@ interface Setting<Value> {
   kind: Kind
   /** The words a text may be; any when absent. */
   choices?: readonly string[]
+  /** What a text must look like, in a pattern and in words; anything when absent. */
+  form?: { pattern: RegExp; words: string }
   default: Value
   help: string
 }
@@ -24,6 +26,13 @@ const path = (byDefault: string, help: string): Setting<string> => ({ kind: 'pat
 const whole = (byDefault: number, help: string): Setting<number> => ({ kind: 'whole', default: byDefault, help })
 const number = (byDefault: number, help: string): Setting<number> => ({ kind: 'number', default: byDefault, help })
 const flag = (byDefault: boolean, help: string): Setting<boolean> => ({ kind: 'flag', default: byDefault, help })
+const url = (schemes: string[], byDefault: string, help: string): Setting<string> => ({
+  ...text(byDefault, help),
+  form: {
+    pattern: new RegExp(`^$|^(${schemes.join('|')})://\\S+$`),
+    words: `empty, or a URL that begins with ${schemes[0]}://`,
+  },
+})
 const choice = <const C extends string>(choices: readonly C[], byDefault: C, help: string): Setting<C> => ({
   kind: 'text',
   choices,
@@ -42,12 +51,17 @@ export const SETTINGS = {
     'directory for what can be made again: the built-in image',
   ),
   listen: text('127.0.0.1:8774', 'address and port of the API and the web page'),
-  publicUrl: text('', 'scheme and host that links begin with; empty: those of the request'),
+  publicUrl: url(
+    ['https', 'http'],
+    '',
+    'scheme and host that links begin with; empty: those of the request. Set it behind a proxy on this ' +
+      'machine, which then also says by X-Forwarded-For who asks; without it that header counts for nothing',
+  ),
   driver: choice(['qemu', 'memory'], 'qemu', 'what runs servers: real guests, or a pretence in memory for tests'),
   firstServer: flag(true, 'boot one server on the first start'),
-  database: text('', 'postgres:// URL; empty: SQLite in the data directory'),
+  database: url(['postgres', 'postgresql'], '', 'postgres:// URL; empty: SQLite in the data directory'),
   region: text('bj1', 'name of the region in the catalogue'),
-  hostName: text(hostname(), 'name of this compute host'),
+  hostName: text('', 'name of this compute host; empty: the machine’s at the first start, kept since'),
   hypervisorSuffix: text('', 'what OS-EXT-SRV-ATTR:hypervisor_hostname adds to the host name'),
   availabilityZone: text('nova', 'availability zone of this host'),
   accelerator: choice(['auto', 'tcg', 'kvm'], 'auto', 'how guests run; auto times both and keeps the faster'),
@@ -180,6 +194,7 @@ function readValue(setting: Setting<unknown>, raw: unknown, label: string): unkn
     case 'text':
       if (typeof raw !== 'string') throw wrong('a text')
       if (setting.choices && !setting.choices.includes(word)) throw wrong(setting.choices.join(', '))
+      if (setting.form && !setting.form.pattern.test(word)) throw wrong(setting.form.words)
       return word
   }
 }

@@ -2,23 +2,35 @@ import { printConfig } from './commands/config-command.ts'
 import { down } from './commands/down.ts'
 import { help } from './commands/help.ts'
 import { MissingPackagesError } from './commands/system-packages.ts'
-import { up } from './commands/up.ts'
 import { ConfigError, readConfig } from './config.ts'
-import { NewerDatabaseError } from './db/migrations/migrate.ts'
+import { DatabaseUnavailableError } from './db/database-outage.ts'
+import { NewerDatabaseError } from './db/newer-database-error.ts'
 import { HostError } from './host/host-driver.ts'
 import { TinyBuildError } from './images/tiny/run-tool.ts'
 import { DataDirectoryError } from './lib/data-directory.ts'
 import { VERSION } from './lib/version.ts'
 
 /** Failures whose message is for the person at the terminal; all others are bugs and show where they happened. */
-const EXPECTED = [ConfigError, NewerDatabaseError, HostError, DataDirectoryError, MissingPackagesError, TinyBuildError]
+const EXPECTED = [
+  ConfigError,
+  DatabaseUnavailableError,
+  NewerDatabaseError,
+  HostError,
+  DataDirectoryError,
+  MissingPackagesError,
+  TinyBuildError,
+]
 
 const [command = 'help', ...args] = process.argv.slice(2)
 try {
   switch (command) {
-    case 'up':
-      await up(readConfig(args, process.env).config)
+    case 'up': {
+      const { config } = readConfig(args, process.env)
+      // The rest of Novella is only loaded by the command that needs it: the others answer at once.
+      const { up } = await import('./commands/up.ts')
+      await up(config)
       break
+    }
     case 'down':
       process.exitCode = await down(args)
       break

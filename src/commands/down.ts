@@ -1,6 +1,5 @@
-import { join } from 'node:path'
 import { readConfig } from '../config.ts'
-import { readOwner } from '../lib/data-directory.ts'
+import { findOwner } from '../lib/data-directory.ts'
 
 /** How long a stop may take, in milliseconds. */
 const PATIENCE_MS = 30_000
@@ -14,11 +13,11 @@ export async function down(args: readonly string[]): Promise<number> {
     args.filter((arg) => arg !== '--guests'),
     process.env,
   )
-  const pid = readOwner(join(config.data, 'novella.pid'))
-  if (pid !== undefined && isAlive(pid)) {
+  const pid = findOwner(config.data)
+  if (pid !== undefined) {
     process.kill(pid, 'SIGTERM')
     const until = Date.now() + PATIENCE_MS
-    while (isAlive(pid)) {
+    while (findOwner(config.data) === pid || isAlive(pid)) {
       if (Date.now() > until) {
         console.error(`Process ${pid} did not end within ${PATIENCE_MS / 1000} s; its log is in ${config.data}.`)
         return 1

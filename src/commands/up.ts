@@ -11,6 +11,9 @@ import { seed } from '../seed.ts'
 import { newProgress } from './progress.ts'
 import { ensureSystemPackages, FOR_GUESTS } from './system-packages.ts'
 
+/** How long an orderly end waits for answers under way, in milliseconds; then their connections are cut. */
+const FAREWELL_MS = 5_000
+
 /** Starts the cloud in the foreground; resolves when a signal ended it. Guests go on running. */
 export async function up(config: Config): Promise<void> {
   const { host, port } = readListen(config.listen)
@@ -39,7 +42,10 @@ export async function up(config: Config): Promise<void> {
     if (isFirstStart) greet(config, baseUrl())
     if (isFirstStart && config.firstServer && config.driver === 'qemu') {
       progress.step("Booting the server 'first'")
-      const outcome = await bootFirstServer(cloud, baseUrl(), ended.signal)
+      const outcome = await bootFirstServer(cloud, baseUrl(), ended.signal).catch((error: unknown) => {
+        log.error({ err: error }, 'the first server')
+        return `the first server could not be looked at: ${error instanceof Error ? error.message : error}`
+      })
       progress.done()
       console.log(outcome)
     }
@@ -47,7 +53,9 @@ export async function up(config: Config): Promise<void> {
     log.info('stopping')
   } finally {
     progress.done()
+    const impatience = setTimeout(() => app.server.closeAllConnections(), FAREWELL_MS)
     await app.close()
+    clearTimeout(impatience)
   }
 }
 

@@ -1,4 +1,5 @@
-import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { hostname } from 'node:os'
 import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 
@@ -45,6 +46,42 @@ export function lockDataDirectory(directory: string): Disposable {
 
 const SQLITE_BUSY = 5
 
+/**
+ * The process that works on a data directory now; undefined when none does. The lock decides: a number that a killed
+ * process left in the file may belong to somebody else by now.
+ */
+export function findOwner(directory: string): number | undefined {
+  if (!existsSync(join(directory, 'novella.lock'))) return undefined
+  using lock = openLock(directory)
+  try {
+    lock.exec('begin exclusive; rollback')
+    return undefined
+  } catch (error) {
+    if ((error as { errcode?: number }).errcode !== SQLITE_BUSY) throw unusable(directory, error)
+    return readOwner(join(directory, 'novella.pid'))
+  }
+}
+
+/**
+ * The name of this directory's host. It is kept from the first start on: servers are found by it, so a machine that is
+ * renamed must not become another host.
+ * @param wished '' for the kept one, or at first the machine's own.
+ * @throws DataDirectoryError when another is wished than kept.
+ */
+export function keepHostName(directory: string, wished: string): string {
+  const file = join(directory, 'host-name')
+  const kept = existsSync(file) ? readFileSync(file, 'utf8').trim() : ''
+  if (kept !== '' && wished !== '' && kept !== wished) {
+    throw new DataDirectoryError(
+      `The servers of ${directory} belong to host '${kept}'; under the name '${wished}' they could not be reached. ` +
+        `Leave host_name out, or set it to ${kept}.`,
+    )
+  }
+  const name = kept || wished || hostname()
+  if (kept === '') writeFileSync(file, `${name}\n`, { flush: true })
+  return name
+}
+
 function openLock(directory: string): DatabaseSync {
   try {
     return new DatabaseSync(join(directory, 'novella.lock'), { timeout: 0 })
@@ -60,8 +97,8 @@ const unusable = (directory: string, error: unknown) =>
     { cause: error },
   )
 
-/** The process that works on a data directory, as far as the note beside the lock says; undefined when there is none. */
-export function readOwner(ownerFile: string): number | undefined {
+/** What the note beside the lock says; undefined when it says nothing. */
+function readOwner(ownerFile: string): number | undefined {
   try {
     const pid = Number(readFileSync(ownerFile, 'utf8'))
     return pid > 0 ? pid : undefined

@@ -61,6 +61,29 @@ test('down stops it, and says when there is nothing to stop', async () => {
   assert.deepEqual([again.code, again.stdout], [0, `nothing runs on ${data.path}\n`])
 })
 
+test('down leaves a process alone that has the number of a dead Novella by now', async () => {
+  using data = new DataDirectory()
+  const first = new NovellaProcess(data, ...MEMORY)
+  await first.ready()
+  await first.stop('SIGKILL')
+  writeFileSync(join(data.path, 'novella.pid'), `${process.pid}\n`)
+  const { code, stdout } = await novella('down', '--data', data.path)
+  assert.deepEqual([code, stdout], [0, `nothing runs on ${data.path}\n`])
+})
+
+test('a data directory stays the host it was, whatever the machine is called', async () => {
+  using data = new DataDirectory()
+  const first = new NovellaProcess(data, ...MEMORY, '--host-name', 'alpha')
+  await first.ready()
+  await first.stop()
+  const renamed = await novella('up', '--data', data.path, '--listen', '127.0.0.1:0', ...MEMORY, '--host-name', 'beta')
+  assert.equal(renamed.code, 1)
+  assert.match(renamed.stderr, /belong to host 'alpha'.*set it to alpha/)
+  await using again = new NovellaProcess(data, ...MEMORY)
+  const base = await again.ready()
+  assert.match(await (await fetch(`${base}/metrics`)).text(), /host="alpha"/)
+})
+
 test('a port that is taken is named, with what to do', async () => {
   using data = new DataDirectory()
   const taken = createServer().listen(0, '127.0.0.1')

@@ -1,5 +1,6 @@
 import { type Kysely, sql } from 'kysely'
 import { Migrator } from 'kysely/migration'
+import { NewerDatabaseError } from '../newer-database-error.ts'
 import * as identity from './0001-identity.ts'
 import * as offers from './0002-offers.ts'
 import * as networks from './0003-networks.ts'
@@ -16,11 +17,6 @@ const migrations = {
   '0005-actions': actions,
   '0006-consoles': consoles,
   '0007-idempotent-answers': idempotentAnswers,
-}
-
-/** The database was last written by a newer Novella; its tables may hold what this one does not know. */
-export class NewerDatabaseError extends Error {
-  override readonly name = 'NewerDatabaseError'
 }
 
 /**
