@@ -29,7 +29,9 @@ export class BareGuest implements AsyncDisposable {
   static async of(cloud: CloudProcess, dataDir: string, serverId: string): Promise<BareGuest> {
     const files = serverFiles(join(dataDir, 'servers'), serverId)
     const { pid } = JSON.parse(await readFile(files.record, 'utf8')) as RunRecord
-    const [, ...qemuArgs] = readFileSync(`/proc/${pid}/cmdline`, 'utf8').split('\0').slice(0, -1)
+    // Without what makes it stand still at first: nobody here says `cont`.
+    const [, ...args] = readFileSync(`/proc/${pid}/cmdline`, 'utf8').split('\0').slice(0, -1)
+    const qemuArgs = args.filter((word) => word !== '-S')
     const [uid, gid] = ['Uid', 'Gid'].map((name) => {
       const [, id] = new RegExp(`^${name}:\\s+(\\d+)`, 'm').exec(readFileSync(`/proc/${pid}/status`, 'utf8')) ?? []
       return Number(id)
@@ -53,6 +55,7 @@ export class BareGuest implements AsyncDisposable {
     await run('qemu-img', ['create', '-q', '-f', 'qcow2', '-b', base, '-F', 'qcow2', disk, String(bytes)])
     await chown(disk, this.#user.uid, this.#user.gid)
     await run('truncate', ['--size=0', consoleLog])
+    await chown(sockets, this.#user.uid, this.#user.gid)
     for (const name of ['qmp', 'tools', 'serial', 'agent', 'vnc']) await rm(join(sockets, name), { force: true })
     return this
   }

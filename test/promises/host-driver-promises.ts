@@ -263,7 +263,7 @@ export function hostDriverPromises(name: string, makeWorld: () => Promise<HostWo
     const { disk, server } = world.newServer()
     const port = world.newPort(server.serverId)
     await world.driver.ensureDisk(disk)
-    await assert.rejects(world.driver.ensureOn(world.withPorts(server, [port])), failsAs('startFailed'))
+    await assert.rejects(world.driver.ensureOn(world.withPorts(server, [port])), failsAs('notPlugged'))
     assert.equal(await world.driver.readPower(server.serverId), 'off')
   })
 }

@@ -2,8 +2,7 @@ import assert from 'node:assert/strict'
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { appendFileSync, existsSync, readdirSync, readFileSync, readlinkSync, statSync, writeFileSync } from 'node:fs'
-import { chmod, mkdir, mkdtemp, rm } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
+import { chmod, mkdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { pino } from 'pino'
@@ -14,12 +13,13 @@ import { CONSOLE_KEPT_BYTES } from '../../src/host/qemu/console-log.ts'
 import { readQcow2Header } from '../../src/host/qemu/qcow2-header.ts'
 import { findQemuPrograms } from '../../src/host/qemu/qemu-programs.ts'
 import { readStartTicks } from '../../src/host/qemu/run-record.ts'
-import { run } from '../../src/host/run-program.ts'
+import { run, SYSTEM_PATH } from '../../src/host/run-program.ts'
 import { buildTiny } from '../../src/images/tiny/build-tiny.ts'
 import { ManualClock } from '../../src/lib/clock.ts'
 import { until } from '../support/until.ts'
 import { POWER_OFF_KEY, PRINT_KEY, RESET_KEY } from './boot-sector-guest.ts'
 import { GUEST_USER, newPort, QemuWorld, SECTOR_IMAGE, withPorts } from './qemu-world.ts'
+import { SmallDisk } from './small-disk.ts'
 
 const cacheDir = process.env.NOVELLA_CACHE_DIR ?? '/var/cache/novella'
 
@@ -75,7 +75,7 @@ test('only the user QEMU runs as can read a disk, and QEMU can replace none of t
   const { server } = await startedServer(world)
   const files = world.files(server.serverId)
   assert.deepEqual([statSync(files.disk).uid, statSync(files.disk).mode & 0o777], [GUEST_USER.uid, 0o600])
-  assert.deepEqual([statSync(files.sockets).uid, statSync(files.sockets).mode & 0o777], [GUEST_USER.uid, 0o700])
+  assert.deepEqual([statSync(files.sockets).uid, statSync(files.sockets).mode & 0o777], [0, 0o700])
   assert.deepEqual([statSync(files.directory).uid, statSync(files.directory).mode & 0o066], [0, 0])
 })
 
@@ -294,21 +294,97 @@ test('a host short of memory says how much is missing', async () => {
 })
 
 test('a host short of disk space says how much is missing, and makes no half disk', async () => {
-  const directory = await mkdtemp(join(tmpdir(), 'novella-full-'))
-  await chmod(directory, 0o755)
-  const data = join(directory, 'data')
-  await mkdir(data)
-  await run(['/bin/mount', '-t', 'tmpfs', '-o', 'size=16m,mode=0755', 'novella-test', data], { timeoutMs: 10_000 })
+  await using small = await SmallDisk.mount('16m')
+  await using world = await QemuWorld.open()
+  await using driver = QemuWorld.driverOn(small.directory, { imagesDir: world.imagesDir })
+  await driver.start()
+  const { disk } = world.newServer()
+  await assert.rejects(driver.ensureDisk(disk), failsAs('noSpace', /4[89] MiB of 64 MiB are missing/))
+  assert.equal(await driver.readPower(disk.serverId), 'absent')
+})
+
+test('a full disk loses logs of a chatty guest, and nothing else', async () => {
+  await using small = await SmallDisk.mount('96m')
+  await using world = await QemuWorld.open()
+  const clock = new ManualClock()
+  await using driver = QemuWorld.driverOn(small.directory, { imagesDir: world.imagesDir, clock })
+  await driver.start()
+  const { disk, server } = world.newServer()
+  await driver.ensureDisk(disk)
+  assert.equal(await driver.ensureOn(server), 'on')
   try {
-    await using world = await QemuWorld.open()
-    await using driver = QemuWorld.driverOn(directory, { imagesDir: world.imagesDir })
-    await driver.start()
-    const { disk } = world.newServer()
-    await assert.rejects(driver.ensureDisk(disk), failsAs('noSpace', /4[89] MiB of 64 MiB are missing/))
-    assert.equal(await driver.readPower(disk.serverId), 'absent')
+    const { consoleLog, olderConsoleLog } = small.files(server.serverId)
+    appendFileSync(consoleLog, 'x'.repeat(3 * CONSOLE_KEPT_BYTES))
+    small.fill()
+    clock.advance(1_000)
+    assert.equal(statSync(consoleLog).size, 0)
+    assert.equal(existsSync(olderConsoleLog), false)
+    small.free()
+    appendFileSync(consoleLog, `${'x'.repeat(CONSOLE_KEPT_BYTES)}the end`)
+    clock.advance(1_000)
+    assert.equal(statSync(olderConsoleLog).size, CONSOLE_KEPT_BYTES, 'the next sweep comes')
+    await driver.ensureOff(server.serverId)
+    small.fill()
+    const before = readdirSync('/proc/self/fd').length
+    for (let tries = 0; tries < 3; tries++)
+      await assert.rejects(driver.ensureOn(server), failsAs('noSpace', /no space/))
+    assert.ok(readdirSync('/proc/self/fd').length <= before, 'no descriptor is left open')
+    assert.equal(await driver.readPower(server.serverId), 'off')
   } finally {
-    await run(['/bin/umount', data], { timeoutMs: 10_000 })
-    await rm(directory, { recursive: true })
+    small.free()
+    await driver.ensureOff(server.serverId)
+  }
+})
+
+/** A world whose QEMU stands still before it is QEMU, and a server that is being started there. */
+async function startBegun(world: QemuWorld) {
+  const bin = join(world.directory, 'bin')
+  await mkdir(bin)
+  const script = '#!/bin/sh\nkill -STOP $$\nexec /usr/bin/qemu-system-x86_64 "$@"\n'
+  writeFileSync(join(bin, 'qemu-system-x86_64'), script, { mode: 0o755 })
+  await world.restart({ searchPath: `${bin}:${SYSTEM_PATH}` })
+  const { disk, server } = world.newServer()
+  await world.driver.ensureDisk(disk)
+  const starting = world.driver.ensureOn(server).catch((error: unknown) => error)
+  const isStopped = (pid: number) => /^State:\tT/m.test(readFileSync(`/proc/${pid}/status`, 'utf8'))
+  const pid = await until('it stands still', async () => {
+    const pid = await world.readPid(server.serverId)
+    return pid !== undefined && isStopped(pid) ? pid : 0
+  })
+  return { server, pid, starting }
+}
+
+test('an orderly stop leaves a guest that is being started, and the next Novella lets it run', async () => {
+  await using world = await QemuWorld.open()
+  const { server, pid, starting } = await startBegun(world)
+  await world.leave()
+  assert.ok(failsAs('unreachable')(await starting))
+  assert.notEqual(readStartTicks(pid), undefined)
+  process.kill(pid, 'SIGCONT')
+  const { qmp, sockets } = world.files(server.serverId)
+  await until('it has its sockets', () => existsSync(qmp))
+  assert.deepEqual(await world.askTools(server.serverId, 'query-status').then(readStatus), 'prelaunch')
+  assert.equal(statSync(sockets).uid, GUEST_USER.uid)
+  await world.restart()
+  await world.untilUp(server.serverId)
+  assert.equal(statSync(sockets).uid, 0)
+  assert.equal(await world.readPid(server.serverId), pid)
+})
+
+const readStatus = (answer: unknown): unknown => (answer as { status: unknown }).status
+
+test('an orderly stop never ends by force a guest that is being stopped', async () => {
+  await using world = await QemuWorld.open()
+  const { server, pid } = await startedServer(world)
+  process.kill(pid, 'SIGSTOP')
+  try {
+    const stopping = world.driver.ensureOff(server.serverId).catch((error: unknown) => error)
+    await new Promise((resolve) => setImmediate(resolve)) // the monitor has been written to
+    await world.leave()
+    assert.ok(failsAs('unreachable')(await stopping))
+    assert.notEqual(readStartTicks(pid), undefined)
+  } finally {
+    process.kill(pid, 'SIGCONT')
   }
 })
 

@@ -85,10 +85,10 @@ export class QemuWorld implements AsyncDisposable {
     this.#driver = undefined
   }
 
-  /** Disposes the driver and starts a new one on the same state. */
-  async restart(): Promise<QemuDriver> {
+  /** Disposes the driver and starts a new one on the same state; `options` count for that one only. */
+  async restart(options: Partial<QemuDriverOptions> = {}): Promise<QemuDriver> {
     await this.leave()
-    this.#driver = QemuWorld.driverOn(this.directory, this.#options)
+    this.#driver = QemuWorld.driverOn(this.directory, { ...this.#options, ...options })
     await this.#driver.start()
     return this.#driver
   }

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { appendFileSync, mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { appendFileSync, existsSync, mkdirSync, mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { test } from 'node:test'
@@ -51,6 +51,20 @@ test('boundConsole: a log past its limit is cut in place, and what is read stays
     const kept = readConsoleTail(files)
     assert.ok(kept.toString().endsWith('xthe end\nand on\n'))
     assert.equal(kept.length, CONSOLE_KEPT_BYTES)
+  } finally {
+    rmSync(directory, { recursive: true })
+  }
+})
+
+test('boundConsole: a log that cannot be kept is cut all the same, and nothing half is left', () => {
+  const directory = mkdtempSync(join(tmpdir(), 'novella-console-'))
+  try {
+    const files = serverFiles(directory, 'x')
+    mkdirSync(join(`${files.olderConsoleLog}.unfinished`, 'in the way'), { recursive: true })
+    writeFileSync(files.consoleLog, 'x'.repeat(CONSOLE_KEPT_BYTES + 1))
+    assert.throws(() => boundConsole(files), { code: 'EISDIR' })
+    assert.equal(statSync(files.consoleLog).size, 0)
+    assert.equal(existsSync(`${files.olderConsoleLog}.unfinished`), false)
   } finally {
     rmSync(directory, { recursive: true })
   }

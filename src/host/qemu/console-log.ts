@@ -1,4 +1,14 @@
-import { closeSync, fstatSync, openSync, readSync, renameSync, statSync, truncateSync, writeFileSync } from 'node:fs'
+import {
+  closeSync,
+  fstatSync,
+  openSync,
+  readSync,
+  renameSync,
+  rmSync,
+  statSync,
+  truncateSync,
+  writeFileSync,
+} from 'node:fs'
 import type { ServerFiles } from './server-files.ts'
 
 /**
@@ -40,13 +50,21 @@ export function readConsoleTail(files: ServerFiles): Buffer {
 /**
  * Cuts a console log that has grown past its limit: what is kept moves to the older file, and QEMU, which appends,
  * goes on at the start. Synchronous on purpose: what the guest writes between the copy and the cut is lost.
+ * @throws Error when nothing could be kept, on a full disk for instance. The log is cut all the same: it may be what
+ * fills the disk.
  */
 export function boundConsole(files: ServerFiles): void {
   if (sizeOf(files.consoleLog) <= CONSOLE_KEPT_BYTES) return
   const unfinished = `${files.olderConsoleLog}.unfinished`
-  writeFileSync(unfinished, readTail(files.consoleLog, CONSOLE_KEPT_BYTES), { mode: 0o600 })
-  truncateSync(files.consoleLog, 0)
-  renameSync(unfinished, files.olderConsoleLog)
+  try {
+    writeFileSync(unfinished, readTail(files.consoleLog, CONSOLE_KEPT_BYTES), { mode: 0o600 })
+    renameSync(unfinished, files.olderConsoleLog)
+  } catch (error) {
+    rmSync(unfinished, { force: true, recursive: true })
+    throw error
+  } finally {
+    truncateSync(files.consoleLog, 0)
+  }
 }
 
 /** Size of a file in bytes, 0 when it is not there. */

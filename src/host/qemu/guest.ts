@@ -1,7 +1,9 @@
 import { setTimeout as pause } from 'node:timers/promises'
+import { HostError } from '../host-driver.ts'
 import { QmpClient, type QmpEvent } from './qmp-client.ts'
 import { findPid, type RunRecord } from './run-record.ts'
 import type { ServerFiles } from './server-files.ts'
+import { closeSockets } from './sockets-directory.ts'
 
 /** How often a guest without a monitor connection is looked at, in milliseconds. */
 const LOOK_EVERY_MS = 100
@@ -11,6 +13,10 @@ const KILL_GRACE_MS = 10_000
 /** How long a start may take until the monitor answers. */
 const READY_LIMIT_MS = 30_000
 const STATUS_TIMEOUT_MS = 2_000
+
+/** What a verb fails with that an orderly stop of this process cuts short: the next one asks again. */
+export const hostStops = (): HostError =>
+  new HostError('unreachable', 'The host is being restarted.', { cause: new Error('the driver was disposed') })
 
 export interface GuestEvents {
   onEvent(event: QmpEvent): void
@@ -60,21 +66,47 @@ export class Guest {
   async readStatus(): Promise<string | undefined> {
     await this.#until(() => this.#client !== undefined, STATUS_TIMEOUT_MS)
     try {
-      const answer = (await this.execute('query-status', {}, STATUS_TIMEOUT_MS)) as { status: string }
-      return answer.status
+      const answer = (await this.execute('query-status', {}, STATUS_TIMEOUT_MS)) as { status?: unknown } | null
+      return typeof answer?.status === 'string' ? answer.status : undefined
     } catch {
       return undefined
     }
   }
 
-  /** True once the monitor answers; false when QEMU ended before, or is not there in time. */
+  /**
+   * True once the monitor answers; false when QEMU ended before, or is not there in time.
+   * @throws HostError `unreachable` when the guest was let go meanwhile: then nobody knows.
+   */
   async untilReady(): Promise<boolean> {
-    return await this.#until(() => this.#client !== undefined, READY_LIMIT_MS)
+    const isReady = await this.#until(() => this.#client !== undefined, READY_LIMIT_MS)
+    this.#demandHeld()
+    return isReady
   }
 
-  /** Ends QEMU: by its monitor, else by signal, in the end by force. True when it is gone. */
+  /**
+   * Lets the guest run: one that was just started, or that is paused. False when the monitor did not agree.
+   * The sockets are out of QEMU's reach before the guest's first instruction.
+   */
+  async letRun(): Promise<boolean> {
+    closeSockets(this.#files)
+    return await this.execute('cont').then(
+      () => true,
+      () => {
+        this.#demandHeld()
+        return false
+      },
+    )
+  }
+
+  /**
+   * Ends QEMU: by its monitor, else by signal, in the end by force. True when it is gone.
+   * @throws HostError `unreachable` when the guest was let go meanwhile; it is not touched from then on.
+   */
   async end(): Promise<boolean> {
-    await this.execute('quit').catch(() => this.#signal('SIGTERM'))
+    await this.execute('quit').catch(() => {
+      this.#demandHeld()
+      this.#signal('SIGTERM')
+    })
     if (await this.#untilGone(QUIT_GRACE_MS)) return true
     this.#signal('SIGKILL')
     return await this.#untilGone(KILL_GRACE_MS)
@@ -83,10 +115,19 @@ export class Guest {
   /** Waits for a QEMU that ends by itself; false when it has not after `limitMs`. */
   async #untilGone(limitMs: number): Promise<boolean> {
     await this.#until(() => false, limitMs)
+    this.#demandHeld()
     return this.#isGone
   }
 
-  /** Waits for the end of a guest that has shut down already; ends it when that takes too long. */
+  /** Waits that are cut short by an orderly stop must not be taken for a QEMU that does not answer or does not end. */
+  #demandHeld(): void {
+    if (this.#release.signal.aborted) throw hostStops()
+  }
+
+  /**
+   * Waits for the end of a guest that has shut down already; ends it when that takes too long.
+   * @throws HostError `unreachable`, as `end`.
+   */
   async settleShutdown(): Promise<boolean> {
     return (await this.#untilGone(QUIT_GRACE_MS)) || (await this.end())
   }
@@ -121,7 +162,7 @@ export class Guest {
 
   async #keepConnected(): Promise<void> {
     const { signal } = this.#release
-    while (!signal.aborted && this.pid !== undefined) {
+    while (!signal.aborted && this.#mayRun()) {
       try {
         this.#client = await QmpClient.connect(this.#files.qmp, (event) => this.#events.onEvent(event), signal)
         await this.#client.closed
@@ -132,6 +173,15 @@ export class Guest {
       await pause(LOOK_EVERY_MS, undefined, { ref: false, signal }).catch(() => {})
     }
     this.#reportGone()
+  }
+
+  /** Whether the process is there, as far as can be told: a process short of descriptors cannot tell. */
+  #mayRun(): boolean {
+    try {
+      return this.pid !== undefined
+    } catch {
+      return true
+    }
   }
 
   #reportGone(): void {

@@ -1,16 +1,18 @@
 import { existsSync, readdirSync, truncateSync } from 'node:fs'
 import { setTimeout as pause } from 'node:timers/promises'
+import type { Logger } from 'pino'
 import type { Clock } from '../../lib/clock.ts'
 import { isUuidLike } from '../../lib/ids.ts'
 import type { Power } from '../host-driver.ts'
 import { BOOT_CAP_MS, BootQueue } from './boot-queue.ts'
 import { type CgroupTree, removeCgroups } from './cgroup.ts'
 import { boundConsole, sizeOf } from './console-log.ts'
-import { Guest } from './guest.ts'
+import { Guest, hostStops } from './guest.ts'
 import { AGENT_CHARDEV, AGENT_PORT } from './qemu-args.ts'
 import type { QmpEvent } from './qmp-client.ts'
 import { findPid, howItEnded, type RunRecord, readRecord, removeRecord } from './run-record.ts'
 import { type ServerFiles, serverFiles } from './server-files.ts'
+import { closeSockets } from './sockets-directory.ts'
 
 const SWEEP_EVERY_MS = 1_000
 /** A log of QEMU's own that a guest made grow past this is emptied. */
@@ -21,6 +23,9 @@ const CGROUP_GRACE_MS = 2_000
 /** Events after which a server's power may be another one. */
 const POWER_EVENTS = ['STOP', 'RESUME', 'GUEST_PANICKED', 'SUSPEND', 'WAKEUP']
 
+/** What QEMU calls a machine that was started with -S and has not been let run. Source: QAPI RunState. */
+const NOT_RUN_YET = 'prelaunch'
+
 /** What QEMU calls a machine that stands still though it was not shut down. Source: QAPI RunState. */
 const STANDING_STILL = ['paused', 'debug', 'io-error', 'internal-error', 'guest-panicked', 'watchdog', 'save-vm']
 
@@ -30,6 +35,7 @@ export interface GuestsOptions {
   cgroups: CgroupTree
   concurrentBoots: number
   clock: Clock
+  log: Logger
   /** Something may have changed by itself. */
   nudge: () => void
 }
@@ -40,7 +46,10 @@ export class Guests {
   readonly #options: GuestsOptions
   readonly #running = new Map<string, Guest>()
   readonly #lingeringCgroups = new Set<string>()
+  /** Servers whose logs could not be bounded at the last sweep: said once, not every second. */
+  readonly #unbounded = new Set<string>()
   #cancelSweep: () => void
+  #isReleased = false
 
   constructor(options: GuestsOptions) {
     this.#options = options
@@ -66,19 +75,23 @@ export class Guests {
     }
   }
 
-  /** The server's guest, when it runs. */
+  /**
+   * The server's guest, when it runs.
+   * @throws HostError `unreachable` once all guests were let go.
+   */
   find(serverId: string): Guest | undefined {
+    this.demandHeld()
     const known = this.#running.get(serverId)
     if (known) return known
     const files = this.files(serverId)
     const record = readRecord(files)
     if (!record || findPid(files, record) === undefined) return undefined
     const guest = this.adopt(serverId, record)
-    const ageMs = Date.now() - record.startedAt
-    if (ageMs < BOOT_CAP_MS) {
-      this.queue.start(serverId, BOOT_CAP_MS - ageMs)
-      void this.#leaveQueueIfBooted(serverId, guest)
-    }
+    const ageMs = this.#options.clock.now() - record.startedAt
+    if (ageMs < BOOT_CAP_MS) this.queue.start(serverId, BOOT_CAP_MS - ageMs)
+    this.#takeUp(serverId, guest).catch((error: unknown) => {
+      if (!this.#isReleased) this.#options.log.warn({ err: error, serverId }, 'a guest was found that does not answer')
+    })
     return guest
   }
 
@@ -114,8 +127,14 @@ export class Guests {
     return true
   }
 
+  /** @throws HostError `unreachable` once all guests were let go: a verb under way must start and end none any more. */
+  demandHeld(): void {
+    if (this.#isReleased) throw hostStops()
+  }
+
   /** Lets go of all guests; they go on running. */
   async release(): Promise<void> {
+    this.#isReleased = true
     this.#cancelSweep()
     this.queue.clear()
     await Promise.all([...this.#running.values()].map((guest) => guest.release()))
@@ -129,14 +148,18 @@ export class Guests {
 
   #onGone(serverId: string): void {
     this.#running.delete(serverId)
+    this.#unbounded.delete(serverId)
     this.queue.leave(serverId)
     this.#dropCgroups(serverId)
     this.#options.nudge()
   }
 
-  async #leaveQueueIfBooted(serverId: string, guest: Guest): Promise<void> {
+  /** What the process that started this guest may not have come to, and what happened since. */
+  async #takeUp(serverId: string, guest: Guest): Promise<void> {
     if (!(await guest.untilReady())) return
-    const devices = (await guest.execute('query-chardev').catch(() => [])) as Record<string, unknown>[]
+    closeSockets(this.files(serverId))
+    if ((await guest.readStatus()) === NOT_RUN_YET) await guest.letRun()
+    const devices = readObjects(await guest.execute('query-chardev'))
     const agent = devices.find(({ label }) => label === AGENT_CHARDEV)
     if (agent?.['frontend-open'] === true) this.queue.leave(serverId)
   }
@@ -150,13 +173,32 @@ export class Guests {
   }
 
   #sweep(): void {
-    for (const serverId of this.#running.keys()) boundLogs(this.files(serverId))
-    for (const serverId of this.#lingeringCgroups) {
-      if (this.#running.has(serverId)) this.#lingeringCgroups.delete(serverId)
-      else this.#dropCgroups(serverId)
+    try {
+      for (const serverId of this.#running.keys()) this.#boundLogs(serverId)
+      for (const serverId of this.#lingeringCgroups) {
+        if (this.#running.has(serverId)) this.#lingeringCgroups.delete(serverId)
+        else this.#dropCgroups(serverId)
+      }
+    } finally {
+      this.#cancelSweep = this.#options.clock.after(SWEEP_EVERY_MS, () => this.#sweep())
     }
-    this.#cancelSweep = this.#options.clock.after(SWEEP_EVERY_MS, () => this.#sweep())
   }
+
+  /** A full disk must not end this process, nor keep the logs of other servers from being bounded. */
+  #boundLogs(serverId: string): void {
+    try {
+      boundLogs(this.files(serverId))
+      this.#unbounded.delete(serverId)
+    } catch (error) {
+      if (!this.#unbounded.has(serverId)) this.#options.log.error({ err: error, serverId }, "a guest's logs were lost")
+      this.#unbounded.add(serverId)
+    }
+  }
+}
+
+/** An answer of the monitor as a list of objects; empty when it is none: QEMU may have been taken over. */
+function readObjects(answer: unknown): Record<string, unknown>[] {
+  return Array.isArray(answer) ? answer.filter((item) => typeof item === 'object' && item !== null) : []
 }
 
 /** Keeps what a guest can make grow within bounds; QEMU appends to all of these. */

@@ -37,7 +37,8 @@ export function qemuArgs(input: QemuInput): string[] {
   const { plan, files, accelerator } = input
   return [
     ...['-name', plan.serverId, '-uuid', plan.serverId],
-    ...['-no-user-config', '-nodefaults', '-display', 'none'],
+    // Stands still until the driver says `cont`: see sockets-directory.ts.
+    ...['-S', '-no-user-config', '-nodefaults', '-display', 'none'],
     ...['-machine', 'q35'],
     ...(accelerator === 'kvm' ? ['-accel', 'kvm', '-cpu', 'host'] : ['-accel', 'tcg,tb-size=32', '-cpu', 'max']),
     ...['-m', `${plan.ramMib}M`, '-smp', `${plan.vcpus},sockets=1,cores=${plan.vcpus},threads=1`],

@@ -26,8 +26,10 @@ import {
 import { type Accelerator, chooseAccelerator, kvmGroup } from './accelerator.ts'
 import { type CgroupTree, detectCgroups, limitProcess } from './cgroup.ts'
 import { cleanConsole, lastLines, readConsoleTail } from './console-log.ts'
+import { hostStops } from './guest.ts'
 import { Guests } from './guests.ts'
 import { demandMemory, readMemory, readSpace, readVcpus } from './host-facts.ts'
+import { toHostError } from './host-failure.ts'
 import type { HostNetwork } from './host-network.ts'
 import { KeyedLock } from './keyed-lock.ts'
 import { launchCommand, type Tap, tapFds } from './launch-command.ts'
@@ -35,6 +37,7 @@ import { MOST_PORTS, qemuArgs } from './qemu-args.ts'
 import { findQemuPrograms, type QemuPrograms } from './qemu-programs.ts'
 import { readBootId } from './run-record.ts'
 import { baseOfDisk, ensureOverlay, findDirectBoot } from './server-disk.ts'
+import { closeSockets } from './sockets-directory.ts'
 import { readQemuLog, startQemu } from './start-qemu.ts'
 import { prepareState } from './state-directory.ts'
 
@@ -82,6 +85,7 @@ export class QemuDriver implements HostDriver {
   readonly #locks = new KeyedLock()
   readonly #listeners = new Set<() => void>()
   #started: Started | undefined
+  #isDisposed = false
 
   constructor(options: QemuDriverOptions) {
     this.#options = options
@@ -140,7 +144,9 @@ export class QemuDriver implements HostDriver {
     await this.#locks.run(serverId, async () => {
       if (guests.find(serverId)) throw new Error(`server ${serverId} runs; its files stay`)
       guests.queue.leave(serverId)
-      await rm(guests.files(serverId).directory, { recursive: true, force: true })
+      const files = guests.files(serverId)
+      closeSockets(files)
+      await rm(files.directory, { recursive: true, force: true })
     })
   }
 
@@ -161,19 +167,20 @@ export class QemuDriver implements HostDriver {
     const running = guests.find(plan.serverId)
     const status = await running?.readStatus()
     if (running?.pid !== undefined && status !== 'shutdown') {
-      if (status !== 'running') await running.execute('cont').catch(() => {})
+      if (status !== 'running') await running.letRun()
       return 'on'
     }
     if (status === 'shutdown') await running?.settleShutdown()
     const command = await this.#launchCommand(plan)
     if (!guests.queue.ask(plan.serverId)) return 'queued'
     try {
+      guests.demandHeld()
       demandMemory(plan.ramMib + OVERHEAD_MIB)
       await this.#launch(plan, command)
       return 'on'
     } catch (error) {
       guests.queue.leave(plan.serverId)
-      throw error
+      throw toHostError(error)
     }
   }
 
@@ -213,6 +220,7 @@ export class QemuDriver implements HostDriver {
       files,
       user: this.#options.user,
       greeting,
+      startedAt: this.#options.clock.now(),
       onPid: (pid) => {
         try {
           limitProcess(cgroups, plan.serverId, limits, pid)
@@ -222,7 +230,7 @@ export class QemuDriver implements HostDriver {
       },
     })
     const guest = record && guests.adopt(plan.serverId, record)
-    if (await guest?.untilReady()) return
+    if ((await guest?.untilReady()) && (await guest?.letRun())) return
     const said = readQemuLog(files)
     if (!(await guests.end(plan.serverId))) this.#options.log.error({ serverId: plan.serverId }, 'QEMU does not end')
     throw new HostError('startFailed', 'The virtual machine could not be started.', {
@@ -283,14 +291,15 @@ export class QemuDriver implements HostDriver {
   async [Symbol.asyncDispose](): Promise<void> {
     const started = this.#started
     this.#started = undefined
+    this.#isDisposed = true
     this.#listeners.clear()
     await started?.guests.release()
     await this.#options.network[Symbol.asyncDispose]()
   }
 
   get #ready(): Started {
-    if (!this.#started) throw new Error('the QEMU driver is not started')
-    return this.#started
+    if (this.#started) return this.#started
+    throw this.#isDisposed ? hostStops() : new Error('the QEMU driver is not started')
   }
 
   #nudge(): void {

@@ -93,6 +93,11 @@ test('QmpClient: a command that is not answered in time fails, and its late answ
 const ends: [says: string, answer: Answer][] = [
   ['hangs up', (_, socket) => socket.destroy()],
   ['speaks something else', (_, socket) => socket.write('HTTP/1.1 400\n')],
+  ['answers with an error that is none', ({ id }, socket) => socket.write(`{"id": ${id}, "error": null}\n`)],
+  ['names its error by a number', ({ id }, socket) => socket.write(`{"id": ${id}, "error": {"class": 1}}\n`)],
+  ['reports an event that is none', (_, socket) => socket.write('{"event": {}}\n')],
+  ['reports an event without its data', (_, socket) => socket.write('{"event": "STOP", "data": null}\n')],
+  ['says an array', (_, socket) => socket.write('[]\n')],
   ['writes a line without end', (_, socket) => socket.write('x'.repeat(2 * 1024 * 1024))],
 ]
 for (const [says, answer] of ends) {

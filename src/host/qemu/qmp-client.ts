@@ -33,6 +33,7 @@ const COMMAND_TIMEOUT_MS = 5_000
  *   connect → greeting → qmp_capabilities → execute…, events → closed
  *
  * A monitor serves one client at a time: a second one is accepted by the kernel, but greeted only after the first left.
+ * A guest that broke out of QEMU may say anything here: what is not QMP ends the connection, and nothing else.
  * Source: docs/interop/qmp-spec.txt of QEMU.
  */
 export class QmpClient {
@@ -123,26 +124,48 @@ export class QmpClient {
   }
 
   #dispatch(line: string): void {
-    const message = parse(line)
-    if (!message) this.close()
-    else if ('QMP' in message) this.#take(0)?.resolve(message.QMP)
-    else if (typeof message.event === 'string') {
-      this.#onEvent({ event: message.event, data: (message.data ?? {}) as Record<string, unknown> })
-    } else if (typeof message.id === 'number') {
-      const pending = this.#take(message.id)
-      if ('error' in message) {
-        const { class: qmpClass = 'GenericError', desc = '' } = message.error as { class?: string; desc?: string }
-        pending?.reject(new QmpError(qmpClass, desc))
-      } else pending?.resolve(message.return)
-    }
+    const message = readMessage(line)
+    if (message === undefined) this.close()
+    else if (message.kind === 'event') this.#onEvent({ event: message.event, data: message.data })
+    else if (message.kind === 'refusal') this.#take(message.id)?.reject(new QmpError(message.qmpClass, message.text))
+    else if (message.kind === 'answer') this.#take(message.id)?.resolve(message.value)
   }
+}
+
+type Message =
+  | { kind: 'event'; event: string; data: Record<string, unknown> }
+  | { kind: 'answer'; id: number; value: unknown }
+  | { kind: 'refusal'; id: number; qmpClass: string; text: string }
+  | { kind: 'other' }
+
+/** What a line of the monitor says; undefined when it is not QMP. The greeting is the answer to 0. Pure. */
+function readMessage(line: string): Message | undefined {
+  const message = parse(line)
+  if (message === undefined) return undefined
+  const { QMP, event, id, error } = message
+  if (QMP !== undefined) return { kind: 'answer', id: 0, value: QMP }
+  if (event !== undefined) {
+    const data = message.data === undefined ? {} : message.data
+    return typeof event === 'string' && isObject(data) ? { kind: 'event', event, data } : undefined
+  }
+  // An error without id answers a line that QEMU could not read; it is ours to send none such.
+  if (typeof id !== 'number') return { kind: 'other' }
+  if (error === undefined) return { kind: 'answer', id, value: message.return }
+  if (!isObject(error)) return undefined
+  const { class: qmpClass = 'GenericError', desc = '' } = error
+  return typeof qmpClass === 'string' && typeof desc === 'string'
+    ? { kind: 'refusal', id, qmpClass, text: desc }
+    : undefined
 }
 
 function parse(line: string): Record<string, unknown> | undefined {
   try {
     const value: unknown = JSON.parse(line)
-    return typeof value === 'object' && value !== null ? (value as Record<string, unknown>) : undefined
+    return isObject(value) ? value : undefined
   } catch {
     return undefined
   }
 }
+
+const isObject = (value: unknown): value is Record<string, unknown> =>
+  typeof value === 'object' && value !== null && !Array.isArray(value)

@@ -42,12 +42,16 @@ export const removeRecord = (files: ServerFiles): void => rmSync(files.record, {
 /** Changes with every boot of the machine. */
 export const readBootId = (): string => readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim()
 
-/** When a process started, in clock ticks since boot; undefined when it is gone or only waits to be reaped. */
+/**
+ * When a process started, in clock ticks since boot; undefined when it is gone or only waits to be reaped.
+ * @throws Error when that cannot be told, for want of descriptors for instance.
+ */
 export function readStartTicks(pid: number): number | undefined {
   let stat: string
   try {
     stat = readFileSync(`/proc/${pid}/stat`, 'utf8')
-  } catch {
+  } catch (error) {
+    if (!['ENOENT', 'ESRCH'].includes((error as NodeJS.ErrnoException).code ?? '')) throw error
     return undefined
   }
   // The name in parentheses may hold anything; the fields after it are the 3rd and on. Source: proc(5).

@@ -4,6 +4,7 @@ import { basename, dirname, join } from 'node:path'
 import { type DiskPlan, HostError } from '../host-driver.ts'
 import { run } from '../run-program.ts'
 import { demandSpace } from './host-facts.ts'
+import { toHostError } from './host-failure.ts'
 import { type Qcow2Header, readQcow2Header } from './qcow2-header.ts'
 import type { DirectBoot } from './qemu-args.ts'
 import type { ServerFiles } from './server-files.ts'
@@ -48,7 +49,7 @@ export async function ensureOverlay(
   const { virtualBytes } = await readImage(base)
   const bytes = Math.max(plan.sizeGib * GIB, virtualBytes)
   await demandSpace(dirname(files.directory), SPACE_FOR_OVERLAY_BYTES)
-  await mkdir(files.directory, { recursive: true })
+  await mkdir(files.directory, { recursive: true }).catch((error) => Promise.reject(toHostError(error)))
   await chmod(files.directory, 0o711)
   await rm(files.unfinishedDisk, { force: true })
   const argv = [

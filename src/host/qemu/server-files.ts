@@ -2,7 +2,8 @@ import { join } from 'node:path'
 
 /**
  * Where everything of one server lies. The directory belongs to root, so that a guest that broke out of QEMU cannot
- * put a symbolic link in the place of a log we read; only `sockets` belongs to the user QEMU runs as.
+ * put a symbolic link in the place of a log we read; and `sockets` to the user QEMU runs as only until QEMU has
+ * made its sockets; the guest does not run before that is over.
  */
 export interface ServerFiles {
   directory: string

@@ -1,9 +1,10 @@
 import { type ChildProcess, spawn } from 'node:child_process'
-import { chownSync, closeSync, constants, mkdirSync, openSync } from 'node:fs'
+import { closeSync, constants, fchownSync, openSync } from 'node:fs'
 import { COMMAND_ENV } from '../run-program.ts'
 import { readTail } from './console-log.ts'
 import { type RunRecord, readBootId, readStartTicks, removeRecord, writeRecord } from './run-record.ts'
 import type { ServerFiles } from './server-files.ts'
+import { openSockets } from './sockets-directory.ts'
 
 /** What QEMU reads on its event monitor, once: from then on it reports events there. */
 export const EVENT_MONITOR_GREETING = '{"execute":"qmp_capabilities"}\n'
@@ -18,6 +19,8 @@ export interface StartInput {
   user: { uid: number; gid: number }
   /** A file that holds EVENT_MONITOR_GREETING. */
   greeting: string
+  /** Epoch milliseconds. */
+  startedAt: number
   /** Called with the process id at once after the start, for instance to put it under limits. */
   onPid: (pid: number) => void
 }
@@ -25,21 +28,27 @@ export interface StartInput {
 /**
  * Starts QEMU so that it outlives this process, and writes down that it did. Synchronous, so that nobody can see a
  * record without its process. Undefined when it could not even be started.
+ * @throws Error of the system call that failed; QEMU then does not run, and there is no record.
  */
 export function startQemu(input: StartInput): RunRecord | undefined {
-  const { files, user } = input
+  const { files } = input
   const [program = '', ...args] = input.command
-  mkdirSync(files.sockets, { recursive: true, mode: 0o700 })
-  chownSync(files.sockets, user.uid, user.gid)
-  const consoleLog = openSync(files.consoleLog, APPEND, 0o600)
-  chownSync(files.consoleLog, user.uid, user.gid)
-  const record: RunRecord = { pid: null, startTicks: null, bootId: readBootId(), startedAt: Date.now() }
-  const stdio = [
-    openSync(input.greeting, 'r'),
-    openSync(files.eventLog, APPEND | O_TRUNC, 0o600),
-    openSync(files.qemuLog, APPEND | O_TRUNC, 0o600),
-  ]
+  openSockets(files, input.user)
+  const opened: number[] = []
+  const open = (path: string, flags: number | string): number => {
+    const fd = openSync(path, flags, 0o600)
+    opened.push(fd)
+    return fd
+  }
   try {
+    const consoleLog = open(files.consoleLog, APPEND)
+    fchownSync(consoleLog, input.user.uid, input.user.gid)
+    const stdio = [
+      open(input.greeting, 'r'),
+      open(files.eventLog, APPEND | O_TRUNC),
+      open(files.qemuLog, APPEND | O_TRUNC),
+    ]
+    const record: RunRecord = { pid: null, startTicks: null, bootId: readBootId(), startedAt: input.startedAt }
     writeRecord(files, record)
     const child = spawn(program, args, { cwd: '/', env: { ...COMMAND_ENV }, detached: true, stdio })
     forget(child)
@@ -47,13 +56,20 @@ export function startQemu(input: StartInput): RunRecord | undefined {
       removeRecord(files)
       return undefined
     }
-    input.onPid(child.pid)
-    record.pid = child.pid
-    record.startTicks = readStartTicks(child.pid) ?? null
-    writeRecord(files, record)
+    try {
+      input.onPid(child.pid)
+      record.pid = child.pid
+      record.startTicks = readStartTicks(child.pid) ?? null
+      writeRecord(files, record)
+    } catch (error) {
+      // Nobody else can know of it; and it has not run an instruction of the guest yet.
+      child.kill('SIGKILL')
+      removeRecord(files)
+      throw error
+    }
     return record
   } finally {
-    for (const fd of [consoleLog, ...stdio]) closeSync(fd)
+    for (const fd of opened) closeSync(fd)
   }
 }
 
