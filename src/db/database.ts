@@ -9,6 +9,7 @@
  */
 import { closeSync, openSync } from 'node:fs'
 import type { Kysely, Transaction } from 'kysely'
+import type { Outage } from './database-outage.ts'
 import { migrate } from './migrations/migrate.ts'
 import type { Schema } from './schema.ts'
 import { openSqlite } from './sqlite.ts'
@@ -29,6 +30,10 @@ export interface Engine {
   isConflict(error: unknown): boolean
   /** Whether a unique key was already there. */
   isDuplicate(error: unknown): boolean
+  /** Why the database could not do its work, when `error` says that; undefined for every other error. */
+  outageOf(error: unknown): Outage | undefined
+  /** Runs work that may take longer than any query of a caller, on connections of its own where that needs some. */
+  unhurried(work: (db: Kysely<Schema>) => Promise<void>): Promise<void>
   close(): Promise<void>
 }
 
@@ -69,6 +74,11 @@ export class Database implements AsyncDisposable {
     return this.#engine.isDuplicate(error)
   }
 
+  /** Why the database could not do its work, when `error` says that: trying again later may help. */
+  outageOf(error: unknown): Outage | undefined {
+    return this.#engine.outageOf(error)
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#engine.close()
   }
@@ -78,11 +88,12 @@ export class Database implements AsyncDisposable {
  * Opens a database and brings its tables up to date.
  * @param url the path of an SQLite file, or a `postgres://` URL.
  * @throws NewerDatabaseError when a newer Novella wrote it.
+ * @throws DatabaseUnavailableError when a PostgreSQL server does not answer.
  */
 export async function openDatabase(url: string): Promise<Database> {
   const engine = /^postgres(ql)?:/.test(url) ? await openPostgresLate(url) : openSqlite(ownersOnly(url))
   try {
-    await migrate(engine.writer)
+    await engine.unhurried(migrate)
   } catch (error) {
     await engine.close()
     throw error

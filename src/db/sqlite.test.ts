@@ -3,6 +3,7 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { test } from 'node:test'
+import { sql } from 'kysely'
 import { type Database, openDatabase, type Reader } from './database.ts'
 import { prepared } from './prepared.ts'
 
@@ -58,4 +59,20 @@ test('a prepared query takes new values with each use', () =>
     for (const name of ['admin', 'member', "o'reader ?"]) {
       assert.deepEqual(await idsOf(db.read, name), [name])
     }
+  }))
+
+test('a full disk is what a write on it says, and it goes on once there is room', () =>
+  withDatabase(async (db) => {
+    const limit = (pages: number) =>
+      db.transaction(async (tx) => void (await sql.raw(`pragma max_page_count = ${pages}`).execute(tx as never)))
+    const long = 'x'.repeat(1_000_000)
+    await limit(1)
+    await assert.rejects(insertRole(db, long), (error) => {
+      assert.equal(db.outageOf(error), 'full', String(error))
+      return true
+    })
+    await limit(1_000_000)
+    await insertRole(db, long)
+    assert.deepEqual(await idsOf(db.read, long), [long])
+    assert.equal(db.outageOf(new Error('something else')), undefined)
   }))

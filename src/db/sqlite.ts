@@ -5,8 +5,13 @@ import type { Engine } from './database.ts'
 import { readDirectly } from './prepared.ts'
 import type { Schema } from './schema.ts'
 
+/** https://www.sqlite.org/rescode.html#full */
+const SQLITE_FULL = 13
 /** How many compiled statements a connection keeps. */
 const STATEMENTS = 400
+
+/** What a statement answers that changed nothing. */
+const NOTHING = { changes: 0, lastInsertRowid: 0 }
 
 /**
  * Opens an SQLite file with two connections: one that writes and one that reads. In WAL mode the reader sees what is
@@ -27,6 +32,8 @@ export function openSqlite(path: string): Engine {
     reader: readerDb,
     isConflict: () => false,
     isDuplicate: (error) => error instanceof Error && /^(UNIQUE|PRIMARY KEY) constraint failed/.test(error.message),
+    outageOf: (error) => ((error as { errcode?: number } | null)?.errcode === SQLITE_FULL ? 'full' : undefined),
+    unhurried: (work) => work(writerDb),
     async close() {
       snapshot.end()
       if (reader.isOpen) reader.close()
@@ -85,7 +92,8 @@ class TurnSnapshot {
   end(): void {
     if (!this.#isOpen || !this.#reader.isOpen) return
     this.#isOpen = false
-    this.#commit.run()
+    // A read that failed badly has ended the transaction already.
+    if (this.#reader.isTransaction) this.#commit.run()
   }
 }
 
@@ -95,10 +103,14 @@ class TurnSnapshot {
  */
 function adapt(db: DatabaseSync, onUse: () => void) {
   const cache = new Map<string, ReturnType<typeof wrap>>()
-  const wrap = (statement: StatementSync) => ({
+  const wrap = (statement: StatementSync, isRollback = false) => ({
     reader: statement.columns().length > 0,
     all: (parameters: readonly unknown[]) => statement.all(...(parameters as SQLInputValue[])),
-    run: (parameters: readonly unknown[]) => statement.run(...(parameters as SQLInputValue[])),
+    run(parameters: readonly unknown[]) {
+      // A full disk has rolled back already; to fail at it again would hide that the disk is full.
+      if (isRollback && !db.isTransaction) return NOTHING
+      return statement.run(...(parameters as SQLInputValue[]))
+    },
     iterate: (parameters: readonly unknown[]) => statement.iterate(...(parameters as SQLInputValue[])),
   })
   return {
@@ -109,7 +121,7 @@ function adapt(db: DatabaseSync, onUse: () => void) {
       if (!prepared) {
         // Lists of ids make statements of many lengths; forgetting all now and then is simpler than an LRU.
         if (cache.size >= STATEMENTS) cache.clear()
-        prepared = wrap(db.prepare(sql))
+        prepared = wrap(db.prepare(sql), sql === 'rollback')
         cache.set(sql, prepared)
       }
       return prepared

@@ -1,10 +1,32 @@
-import type { FastifyError } from 'fastify'
+import type { FastifyError, FastifyReply, FastifyRequest } from 'fastify'
 import type { Cloud } from '../cloud.ts'
+import type { Outage } from '../db/database-outage.ts'
 import { ApiError, serviceOf, toFault } from './api-error.ts'
 import type { App } from './app.ts'
 import { authenticate } from './token-auth.ts'
 
-/** Turns every failure of the app into an answer: the one place that calls `toFault`. */
+/** What callers read while the database cannot work; who runs Novella reads it, too. */
+const OUTAGES: Record<Outage, string> = {
+  full: "The disk of Novella's data directory is full. Free some space on it and try again.",
+  unreachable: 'The database does not answer. Try again when it is back.',
+}
+
+/** What is found out to be full without the database. */
+export const diskFull = (): ApiError => new ApiError('serviceUnavailable', OUTAGES.full)
+
+/** Makes the answer to a failure, and logs it. The only caller of `toFault` in the app. */
+export const faultAnswerer =
+  ({ db }: Pick<Cloud, 'db'>) =>
+  (error: FastifyError, request: Pick<FastifyRequest, 'url' | 'log'>, reply: Pick<FastifyReply, 'code'>) => {
+    const outage = db.outageOf(error)
+    const known = outage ? new ApiError('serviceUnavailable', OUTAGES[outage], { cause: error }) : toApiError(error)
+    const answer = toFault(known, serviceOf(request.url))
+    if (answer.status >= 500) request.log.error({ err: error }, 'a request failed')
+    else request.log.debug({ err: error }, 'a request was refused')
+    return reply.code(answer.status).headers(answer.headers).send(answer.body)
+  }
+
+/** Turns every failure of the app into an answer. */
 export function answerFaults(app: App, cloud: Cloud): void {
   const routes: { pattern: RegExp; method: string }[] = []
   app.addHook('onRoute', ({ url, method }) => {
@@ -17,13 +39,7 @@ export function answerFaults(app: App, cloud: Cloud): void {
     for (const one of [method].flat()) routes.push({ pattern, method: one })
   })
 
-  app.setErrorHandler((error: FastifyError, request, reply) => {
-    const known = toApiError(error)
-    const answer = toFault(known, serviceOf(request.url))
-    if (answer.status >= 500) request.log.error({ err: error }, 'a request failed')
-    else request.log.debug({ err: error }, 'a request was refused')
-    return reply.code(answer.status).headers(answer.headers).send(answer.body)
-  })
+  app.setErrorHandler(faultAnswerer(cloud))
 
   app.setNotFoundHandler(async (request) => {
     const path = request.url.split('?', 1)[0] ?? ''
@@ -51,6 +67,9 @@ function toApiError(error: FastifyError): unknown {
       return new ApiError('badRequest', 'Content-Length does not fit the body.')
     case 'FST_ERR_BAD_URL':
       return new ApiError('badRequest', 'The path is not a valid URL path.')
+    case 'FST_ERR_MAX_PARAM_LENGTH':
+      // Nothing of ours has an id or a name that long.
+      return new ApiError('itemNotFound', 'The resource could not be found.')
     default:
       // Errors of the HTTP layer itself say with `statusCode` that they are the caller's.
       if (error.statusCode !== undefined && error.statusCode >= 400 && error.statusCode < 500) {

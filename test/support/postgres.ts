@@ -19,6 +19,12 @@ const PACKAGES = '/usr/lib/postgresql'
 export interface PostgresServer extends AsyncDisposable {
   /** The socket directory, for `postgres:///name?host=…`. */
   directory: string
+  /** A new database there, with all tables. */
+  newDatabase(): Promise<string>
+  /** Ends the server at once, as a crash does; its databases stay. */
+  crash(): Promise<void>
+  /** Starts it again after a crash. */
+  restart(): Promise<void>
 }
 
 /** Starts a server that forgets durability, which tests of our code do not need from it. */
@@ -40,28 +46,28 @@ export async function startPostgres(): Promise<PostgresServer> {
     cwd: directory,
   })
   const settings = { fsync: 'off', synchronous_commit: 'off', full_page_writes: 'off', max_connections: '300' }
-  const server = spawn(
-    join(bin, 'postgres'),
-    [
-      '-D',
-      data,
-      '-k',
-      directory,
-      '-h',
-      '',
-      ...Object.entries(settings).flatMap(([key, value]) => ['-c', `${key}=${value}`]),
-    ],
-    { ...ids, env, cwd: directory, stdio: 'ignore' },
-  )
-  const exited = new Promise((resolve) => server.once('exit', resolve))
+  const options = Object.entries(settings).flatMap(([key, value]) => ['-c', `${key}=${value}`])
+  const start = () => {
+    const server = spawn(join(bin, 'postgres'), ['-D', data, '-k', directory, '-h', '', ...options], {
+      ...ids,
+      env,
+      cwd: directory,
+      stdio: 'ignore',
+    })
+    return { server, exited: new Promise((resolve) => server.once('exit', resolve)) }
+  }
+  let running = start()
+  const crash = async () => {
+    running.server.kill('SIGQUIT')
+    await running.exited
+  }
   const stop = async () => {
-    // SIGQUIT ends it at once; its files are thrown away anyway.
-    server.kill('SIGQUIT')
-    await exited
+    // At once: its files are thrown away anyway.
+    await crash()
     rmSync(directory, { recursive: true, force: true })
   }
   try {
-    await untilAnswers(directory, server)
+    await untilAnswers(directory, running.server)
     await ask(directory, 'postgres', `create database ${TEMPLATE}`)
     const template = await openDatabase(urlOf(directory, TEMPLATE))
     await template[Symbol.asyncDispose]()
@@ -69,7 +75,16 @@ export async function startPostgres(): Promise<PostgresServer> {
     await stop()
     throw error
   }
-  return { directory, [Symbol.asyncDispose]: stop }
+  return {
+    directory,
+    newDatabase: () => newDatabaseIn(directory),
+    crash,
+    async restart() {
+      running = start()
+      await untilAnswers(directory, running.server)
+    },
+    [Symbol.asyncDispose]: stop,
+  }
 }
 
 const urlOf = (directory: string, database: string): string =>
@@ -101,12 +116,15 @@ let own: Promise<PostgresServer> | undefined
 /** A new, empty database with all tables; dispose drops it. */
 export async function newPostgresDatabase(): Promise<{ url: string } & AsyncDisposable> {
   const directory = process.env.NOVELLA_TEST_POSTGRES ?? (await ownServer()).directory
+  const url = await newDatabaseIn(directory)
+  const name = new URL(url).pathname.slice(1)
+  return { url, [Symbol.asyncDispose]: () => ask(directory, 'postgres', `drop database ${name} with (force)`) }
+}
+
+async function newDatabaseIn(directory: string): Promise<string> {
   const name = `t_${randomBytes(8).toString('hex')}`
   await ask(directory, 'postgres', `create database ${name} template ${TEMPLATE}`)
-  return {
-    url: urlOf(directory, name),
-    [Symbol.asyncDispose]: () => ask(directory, 'postgres', `drop database ${name} with (force)`),
-  }
+  return urlOf(directory, name)
 }
 
 function ownServer(): Promise<PostgresServer> {
