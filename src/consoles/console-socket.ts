@@ -111,9 +111,11 @@ export class ConsoleSockets {
     const level = status >= 500 ? 'error' : 'debug'
     this.#cloud.log[level]({ err: error }, 'a console was refused')
     const text = `${(Object.values(body)[0] as { message: string }).message}\n`
+    // Node leaves the other half of an upgraded socket open until the client closes it, which it may never do.
     socket.end(
       `HTTP/1.1 ${status} ${STATUS_CODES[status]}\r\nConnection: close\r\nCache-Control: no-store\r\n` +
         `Content-Type: text/plain; charset=utf-8\r\nContent-Length: ${Buffer.byteLength(text)}\r\n\r\n${text}`,
+      () => socket.destroy(),
     )
   }
 }
