@@ -36,6 +36,8 @@ for (const [args, env, message] of [
   [['--region'], {}, /--region needs a value/],
   [['--quota-servers', 'many'], {}, /--quota-servers is "many"; it must be a whole number/],
   [['--driver', 'xen'], {}, /--driver is "xen"; it must be qemu, memory/],
+  [['--database', '/srv/novella.db'], {}, /--database is .*; it must be empty, or a URL that begins with postgres:/],
+  [['--public-url', 'cloud.example'], {}, /--public-url is .*; it must be empty, or a URL that begins with https:/],
   [[], { NOVELLA_FIRST_SERVER: 'maybe' }, /NOVELLA_FIRST_SERVER is "maybe"; it must be true or false/],
   [['--config', '/nonexistent/n.toml'], {}, /there is no file/],
 ] as const) {

@@ -16,7 +16,7 @@ import { serverRoutes } from '../servers/server-routes.ts'
 import { webRoutes } from '../web/web-routes.ts'
 import { baseUrl } from './base-url.ts'
 import { acceptBodies, refuseNul } from './bodies.ts'
-import { answerFaults } from './faults.ts'
+import { answerFaults, faultAnswerer } from './faults.ts'
 import { Links } from './links.ts'
 import { describeApi } from './openapi.ts'
 import { operationRoutes } from './operation-routes.ts'
@@ -25,6 +25,11 @@ import { authenticate, authorize } from './token-auth.ts'
 
 /** Bodies beyond this are refused with 413. User data alone may have 64 KiB. */
 const BODY_BYTES = 1_048_576
+
+/** How long a request may take to arrive, its body with it, in milliseconds; a half-sent one would stay for ever. */
+const ARRIVAL_MS = 30_000
+/** A part of a path that is longer than any id of ours may be a token, and tokens stay out of the log. */
+const MAYBE_SECRET = /[^/]{41,}/g
 
 /** What a route's schema says is what its handler gets. */
 interface TypeBoxProvider extends FastifyTypeProvider {
@@ -52,6 +57,7 @@ declare module 'fastify' {
 
 /** Registers every slice on one app; never listens. */
 export async function buildApp(cloud: Cloud): Promise<App> {
+  const answerFault = faultAnswerer(cloud)
   const app = fastify({
     loggerInstance: cloud.log,
     // One line a request is enough, and ours leaves the query out.
@@ -70,9 +76,12 @@ export async function buildApp(cloud: Cloud): Promise<App> {
         validateSchema: false,
       },
     },
-    // A proxy on this machine may say who asks; from anyone else the header is a guess at another address, and failed
-    // logins are counted by it.
-    trustProxy: 'loopback',
+    requestTimeout: ARRIVAL_MS,
+    // A proxy on this machine may say who asks, if there is one; from anyone else the header is a guess at another
+    // address, and failed logins are counted by it.
+    trustProxy: cloud.config.publicUrl === '' ? false : 'loopback',
+    // What is refused before there is a route and its hooks.
+    frameworkErrors: (error, request, reply) => void answerFault(error, request, reply.headers(requestIds(request))),
   }).withTypeProvider<TypeBoxProvider>() as unknown as App
 
   app.addHook('onRoute', ({ config, url, method }) => {
@@ -88,7 +97,7 @@ export async function buildApp(cloud: Cloud): Promise<App> {
   app.decorateRequest('caller')
   app.decorateRequest('links')
   app.addHook('onRequest', async (request, reply) => {
-    reply.headers({ 'x-compute-request-id': request.id, 'x-openstack-request-id': request.id })
+    reply.headers(requestIds(request))
     refuseNul(request.url)
     const { operation } = request.routeOptions.config
     if (operation === undefined) return
@@ -102,7 +111,7 @@ export async function buildApp(cloud: Cloud): Promise<App> {
     const { statusCode: status, elapsedTime: ms } = reply
     cloud.metrics.requests.observe({ method: request.method, route, status }, ms / 1000)
     // The path without its query: a console token travels there.
-    const path = request.url.split('?', 1)[0]
+    const path = request.url.split('?', 1)[0]?.replace(MAYBE_SECRET, '…')
     answers.info({ reqId: request.id, method: request.method, path, status, ms: Math.round(ms * 10) / 10 }, 'answered')
     done()
   })
@@ -121,3 +130,5 @@ export async function buildApp(cloud: Cloud): Promise<App> {
   }
   return app
 }
+
+const requestIds = ({ id }: { id: string }) => ({ 'x-compute-request-id': id, 'x-openstack-request-id': id })

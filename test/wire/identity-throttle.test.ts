@@ -101,7 +101,7 @@ for (const database of DATABASES) {
   })
 
   test(`${database}: a proxy on this machine says who asks, and nobody else does`, async () => {
-    await using cloud = await testCloud({ database })
+    await using cloud = await testCloud({ database, config: { publicUrl: 'https://cloud.example' } })
     const ask = (remoteAddress: string, forwardedFor: string) =>
       cloud.app.inject({
         method: 'POST',
