@@ -93,8 +93,11 @@ function runCommand([program = '', ...args]: string[]): { passed: number; failed
 }
 
 async function runFiles({ files, atOnce }: { files: string[]; atOnce: number }) {
+  // A pattern that finds nothing is a folder that was renamed, not a success.
+  const empty = files.filter((pattern) => globSync(pattern, { cwd: root }).length === 0)
+  for (const pattern of empty) console.error(`There is no test file ${pattern}.`)
   const found = globSync(files, { cwd: root }).sort()
-  const counts = { passed: 0, failed: 0, skipped: 0 }
+  const counts = { passed: 0, failed: empty.length, skipped: 0 }
   if (found.length === 0) return counts
   const needsPostgres = found.some((file) => file.includes('wire') || file.includes('actions'))
   await using postgres = needsPostgres ? await startPostgres() : undefined
