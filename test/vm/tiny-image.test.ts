@@ -118,9 +118,14 @@ test('a config drive names it, gives root a password and keys, and its user data
     admin_pass: 'it\'s "quite" $secret: \\x',
     public_keys: { one: key, two: 'ssh-rsa AAAAB3NzaC1yc2E= two@example' },
   }
-  const configDrive = await bench.configDrive(metadata, '#!/bin/bash\necho "user data on $(hostname) as $(id -un)"\n')
+  const userData = '#!/bin/bash\necho "user data on $(hostname) as $(id -un)"\n'
+  // Each reading of the metadata has another seed.
+  const start = async (seed: string) =>
+    bench.start({ configDrive: await bench.configDrive({ ...metadata, random_seed: seed }, userData) })
+  const remembered = 'stat -c %i /var/lib/novella/instance'
+  let writtenOnce = ''
   {
-    await using guest = await bench.start({ configDrive })
+    await using guest = await start('c2VlZA==')
     await guest.awaitConsole(/\bweb-1 login: /)
     await guest.awaitConsole(/user data on web-1 as root/)
     await logIn(guest, metadata.admin_pass)
@@ -129,14 +134,16 @@ test('a config drive names it, gives root a password and keys, and its user data
       `${key}\nssh-rsa AAAAB3NzaC1yc2E= two@example\ndrwx------\n`,
     )
     assert.equal(await guest.shell('hostname -f; grep -rl "secret" /var /etc /run'), 'web-1.example.test\n')
+    writtenOnce = await guest.shell(remembered)
     await guest.shell('echo kept >/etc/dropbear/dropbear_ed25519_host_key; sync')
     // A cut of the power, not a shutdown.
   }
   {
-    await using guest = await bench.start({ configDrive })
+    await using guest = await start('b3RoZXI=')
     await logIn(guest, metadata.admin_pass, (await guest.awaitConsole(/\bweb-1 login: /)) - 'login: '.length)
     assert.equal(await guest.shell('cat /etc/dropbear/*'), 'kept\n')
     assert.doesNotMatch(await guest.console(), /user data on/)
+    assert.equal(await guest.shell(remembered), writtenOnce, 'nothing was new, so nothing is written')
   }
   const other = { uuid: '0b7e0a52-6a57-4c43-9d0e-9c4c6d9c8f02', name: 'copy' }
   await using guest = await bench.start({ configDrive: await bench.configDrive(other, 'not a script') })
