@@ -73,7 +73,7 @@ test('what was damaged by hand is mended when a port is asked for again', async 
     if (!what.includes('filters')) await works()
     await world.ensure(plan) // the stand-in took the tap's place with it
     const tables = await run('ip', ['netns', 'exec', namespace, 'nft', 'list', 'tables'])
-    assert.equal(tables.stdout, 'table bridge novella\ntable inet novella\n', what)
+    assert.equal(tables.stdout, 'table bridge novella\ntable inet novella\ntable inet novella_flows\n', what)
   }
 })
 

@@ -4,6 +4,7 @@ import { mkdir, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { after, test } from 'node:test'
 import type { PortPlan } from '../../src/host/host-driver.ts'
+import { FLOWS_PER_ADDRESS } from '../../src/host/linux-network/flow-limit.ts'
 import { buildTiny } from '../../src/images/tiny/build-tiny.ts'
 import { newId, newMacAddress } from '../../src/lib/ids.ts'
 import { until } from '../support/until.ts'
@@ -144,6 +145,29 @@ test('broadcasts and frames for a foreign address meet the security group of eac
   await until('both arrive', async () => (await heard(second.agent)).length === 2)
   assert.deepEqual(await heard(second.agent), ['to all', `by ${second.address}`])
   assert.deepEqual(await heard(first.agent), [])
+})
+
+test('a guest that opens connections without end leaves room for the others, also when rules change meanwhile', async () => {
+  await using world = await NetworkWorld.open()
+  const newPort = newNetwork()
+  const [plan, other] = [
+    newPort(),
+    newPort({ rules: [OUT, allow('tcp', 22), { ...allow('udp', 1), portRangeMax: 65_535 }] }),
+  ]
+  await world.ensure(plan, other)
+  await using greedy = await StandIn.plug(world.network, plan)
+  await using peer = await StandIn.plug(world.network, other)
+  const flood = (flows: number) => greedy.agent.ask({ ask: 'flood', address: peer.address, flows })
+  const countFlows = async () => {
+    const path = '/proc/sys/net/netfilter/nf_conntrack_count'
+    return Number((await run('ip', ['netns', 'exec', world.namespaceOf(plan), 'cat', path])).stdout)
+  }
+  await flood(FLOWS_PER_ADDRESS)
+  await world.ensure(newPort())
+  await flood(FLOWS_PER_ADDRESS + 500)
+  const count = await countFlows()
+  assert.ok(count > 1_000 && count <= FLOWS_PER_ADDRESS + 20, `${count} connections`)
+  assert.equal(await peer.agent.connect('169.254.169.254', 80), 'open')
 })
 
 test('a guest is offered its address and options by DHCP, and not in the name of another', async () => {

@@ -16,6 +16,7 @@ export type Question =
   | { ask: 'listenUdp'; port: number }
   | { ask: 'heard' }
   | { ask: 'sendUdp'; address: string; port: number; text: string; from?: string; fromPort?: number }
+  | { ask: 'flood'; address: string; flows: number }
   | { ask: 'discover'; macAddress: string; waitMs: number }
 
 const heard: string[] = []
@@ -59,6 +60,14 @@ async function answer(question: Question): Promise<unknown> {
       await once(socket, 'listening')
       socket.setBroadcast(true)
       await new Promise((resolve) => socket.send(question.text, question.port, question.address, resolve))
+      return socket.close() && undefined
+    }
+    case 'flood': {
+      const socket = createSocket('udp4').bind()
+      await once(socket, 'listening')
+      for (let port = 1; port <= question.flows; port++) {
+        await new Promise((resolve) => socket.send('', port, question.address, resolve))
+      }
       return socket.close() && undefined
     }
     case 'discover':

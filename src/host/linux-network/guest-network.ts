@@ -12,6 +12,7 @@ import type { Logger } from 'pino'
 import type { NetworkPlan, PortPlan } from '../host-driver.ts'
 import { type DhcpConfig, type DhcpFiles, dhcpFiles, planDhcp } from './dhcp-config.ts'
 import { ensureDnsmasq, findDnsmasq, stopDnsmasq } from './dnsmasq.ts'
+import { buildFlowLimit } from './flow-limit.ts'
 import { type ObservedLink, planLinks, type TapUser } from './link-plan.ts'
 import { MetadataListener } from './metadata-listener.ts'
 import type { AnswerMetadata } from './metadata-server.ts'
@@ -48,6 +49,7 @@ export interface HeldPorts {
 interface Prepared {
   inode: number
   filters?: string
+  isLimited?: boolean
   links?: ObservedLink[]
 }
 
@@ -217,9 +219,21 @@ export class GuestNetwork implements AsyncDisposable {
     const { namespace } = this.#parts
     // Whoever reloads the machine's own rules inside a namespace flushes ours with them.
     if (prepared.filters === filters && (await hasFilters(namespace))) return
+    if (prepared.filters === filters) delete prepared.isLimited
     delete prepared.filters
     await applyFilters(namespace, filters)
     prepared.filters = filters
+    await this.#limitFlows(prepared)
+  }
+
+  /** A kernel that cannot count connections (nft_connlimit) serves networks without a limit. */
+  async #limitFlows(prepared: Prepared): Promise<void> {
+    const { networkId, namespace, log } = this.#parts
+    if (prepared.isLimited) return
+    await applyFilters(namespace, buildFlowLimit()).catch((error: unknown) => {
+      log.warn({ err: error, networkId }, 'One guest may use up the connection tracking of its network')
+    })
+    prepared.isLimited = true
   }
 
   async #openListener(open: () => Promise<MetadataListener>): Promise<void> {

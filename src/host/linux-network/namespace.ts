@@ -85,7 +85,7 @@ export async function changeLinks(name: string, commands: readonly string[]): Pr
   return JSON.parse((await runTool('ip', ['-n', name, '-json', '-batch', '-'], lines.join(''))) || '[]')
 }
 
-/** Replaces the filters of a namespace in one transaction. */
+/** Runs an nft script in a namespace, all of it or nothing. */
 export async function applyFilters(name: string, script: string): Promise<void> {
   await runInNamespace(name, ['nft', '-f', '-'], script)
 }
