@@ -5,6 +5,8 @@ export const BOOT_SECTOR_CONSOLE = 'line 1\r\nline 2\r\nline 3\r\n\x1b[1mready\x
 export const POWER_OFF_KEY = 'q'
 export const PRINT_KEY = 'p'
 export const RESET_KEY = 'r'
+/** Writes a sector of the first disk, and prints when that is done. */
+export const WRITE_KEY = 'w'
 
 /** Where the firmware of q35 puts the ACPI power management registers. Source: SeaBIOS, PORT_ACPI_PM_BASE. */
 const PM = 0x600
@@ -16,7 +18,7 @@ const UART = 0x3f8
  */
 export function bootSectorGuest(): Buffer {
   const code = new Assembler()
-  code.bytes(0x31, 0xc0, 0x8e, 0xd8) //              xor ax, ax; mov ds, ax
+  code.bytes(0x31, 0xc0, 0x8e, 0xd8, 0x8e, 0xc0) //  xor ax, ax; mov ds, ax; mov es, ax
   code.outWord(PM + 2, 0x0100) //                    enable the power button
   code.label('print').bytes(0xbe).address('text') // mov si, text
   code.label('next').bytes(0xac, 0x84, 0xc0) //      lodsb; test al, al
@@ -32,12 +34,15 @@ export function bootSectorGuest(): Buffer {
     .bytes(0xec) //     mov dx, UART + 5; in al, dx
   code.bytes(0xa8, 0x01).jump(0x74, 'wait') //       test al, 1; jz wait
   code.bytes(0xba).word(UART).bytes(0xec) //         mov dx, UART; in al, dx
-  code.key(PRINT_KEY, 'print').key(RESET_KEY, 'reset').key(POWER_OFF_KEY, 'off')
+  code.key(PRINT_KEY, 'print').key(RESET_KEY, 'reset').key(POWER_OFF_KEY, 'off').key(WRITE_KEY, 'write')
   code.jump(0xeb, 'wait')
   code.label('off').outWord(PM + 4, 0x2000) //       sleep state 5: off
   code.jump(0xeb, 'wait')
   code.label('reset').bytes(0xb0, 0x06, 0xba).word(0xcf9).bytes(0xee) // mov al, 6; mov dx, 0xcf9; out dx, al
   code.jump(0xeb, 'wait')
+  code.label('write').bytes(0xb8).word(0x0301).bytes(0xbb).word(0x7c00) // mov ax, 0x301; mov bx, 0x7c00
+  code.bytes(0xb9).word(2).bytes(0xba).word(0x80).bytes(0xcd, 0x13) //     mov cx, 2; mov dx, 0x80; int 0x13
+  code.jump(0xeb, 'print')
   code.label('text').bytes(...Buffer.from(`${BOOT_SECTOR_CONSOLE}\0`))
   return code.sector()
 }

@@ -2,8 +2,8 @@ import assert from 'node:assert/strict'
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { appendFileSync, existsSync, readdirSync, readFileSync, readlinkSync, statSync, writeFileSync } from 'node:fs'
-import { chmod, mkdir } from 'node:fs/promises'
-import { join } from 'node:path'
+import { chmod, mkdir, rmdir } from 'node:fs/promises'
+import { dirname, join } from 'node:path'
 import { test } from 'node:test'
 import { pino } from 'pino'
 import { HostError, type ServerPlan } from '../../src/host/host-driver.ts'
@@ -16,9 +16,10 @@ import { readStartTicks } from '../../src/host/qemu/run-record.ts'
 import { run, SYSTEM_PATH } from '../../src/host/run-program.ts'
 import { buildTiny } from '../../src/images/tiny/build-tiny.ts'
 import { ManualClock } from '../../src/lib/clock.ts'
+import { newId } from '../../src/lib/ids.ts'
 import { until } from '../support/until.ts'
-import { POWER_OFF_KEY, PRINT_KEY, RESET_KEY } from './boot-sector-guest.ts'
-import { GUEST_USER, newPort, QemuWorld, SECTOR_IMAGE, withPorts } from './qemu-world.ts'
+import { POWER_OFF_KEY, PRINT_KEY, RESET_KEY, WRITE_KEY } from './boot-sector-guest.ts'
+import { GUEST_USER, newPort, QemuWorld, SECTOR_IMAGE, typeTo, withPorts } from './qemu-world.ts'
 import { SmallDisk } from './small-disk.ts'
 
 const cacheDir = process.env.NOVELLA_CACHE_DIR ?? '/var/cache/novella'
@@ -62,11 +63,13 @@ test('QEMU runs unprivileged, in a sandbox, and on an empty network of its own',
 test('a guest is under its own limits, where the machine has control groups', async () => {
   await using world = await QemuWorld.open()
   const { server, pid } = await startedServer(world)
-  const groups = cgroupDirectories(detectCgroups(), server.serverId)
+  const groups = cgroupDirectories(detectCgroups(world.dataDir), server.serverId)
   for (const group of groups) {
     assert.deepEqual(readFileSync(join(group, 'cgroup.procs'), 'utf8').trim().split('\n'), [String(pid)])
   }
-  const limit = groups.map((group) => join(group, 'memory.limit_in_bytes')).find((path) => existsSync(path))
+  const limits = groups.flatMap((group) => [join(group, 'memory.limit_in_bytes'), join(group, 'memory.max')])
+  const limit = limits.find((path) => existsSync(path))
+  assert.ok(limit !== undefined || groups.every((group) => !group.includes('memory') && !group.includes('unified')))
   if (limit) assert.equal(Number(readFileSync(limit, 'utf8')), (server.ramMib + 512) * 1024 * 1024)
 })
 
@@ -142,6 +145,69 @@ test('a guest whose process id was not written down yet is found by its command 
   assert.equal(readStartTicks(pid), undefined)
 })
 
+test('a guest whose starter was killed before it could limit it is limited by the next one', async () => {
+  await using world = await QemuWorld.open()
+  const { server, pid } = await startedServer(world)
+  const groups = cgroupDirectories(detectCgroups(world.dataDir), server.serverId)
+  await world.leave()
+  for (const group of groups) writeFileSync(join(dirname(group), '..', 'cgroup.procs'), String(pid))
+  await world.restart()
+  for (const group of groups) assert.equal(readFileSync(join(group, 'cgroup.procs'), 'utf8'), `${pid}\n`)
+})
+
+test('control groups of guests that ended while no Novella ran are gone after the next start', async () => {
+  await using world = await QemuWorld.open()
+  const cgroups = detectCgroups(world.dataDir)
+  await world.leave()
+  const groups = cgroupDirectories(cgroups, newId())
+  const others = cgroupDirectories(detectCgroups('/another/data/directory'), newId())
+  try {
+    for (const group of [...groups, ...others]) await mkdir(group, { recursive: true })
+    await world.restart()
+    for (const group of groups) assert.equal(existsSync(group), false)
+    for (const other of others) assert.equal(existsSync(other), true)
+  } finally {
+    for (const other of others) await rmdir(other)
+  }
+})
+
+test('a guest that does not answer is neither started again nor said to be on', async () => {
+  await using world = await QemuWorld.open()
+  const { server, pid } = await startedServer(world)
+  process.kill(pid, 'SIGSTOP')
+  try {
+    await assert.rejects(world.driver.ensureOn(server), failsAs('unreachable'))
+  } finally {
+    process.kill(pid, 'SIGCONT')
+  }
+  assert.equal(await world.driver.ensureOn(server), 'on')
+  assert.equal(await world.readPid(server.serverId), pid)
+})
+
+test('a guest that a full disk stopped runs on when there is space again', async () => {
+  await using small = await SmallDisk.mount('96m')
+  await using world = await QemuWorld.open()
+  await using driver = QemuWorld.driverOn(small.directory, { imagesDir: world.imagesDir })
+  await driver.start()
+  const { disk, server } = world.newServer()
+  await driver.ensureDisk(disk)
+  assert.equal(await driver.ensureOn(server), 'on')
+  try {
+    const greeted = async () => greetings(await driver.readConsole(server.serverId))
+    await until('it greets', async () => (await greeted()) === 1)
+    small.fill()
+    await typeTo(small.files(server.serverId), WRITE_KEY)
+    await until('it stands still', async () => (await driver.readPower(server.serverId)) === 'paused')
+    assert.equal(await greeted(), 1)
+    small.free()
+    await until('its write is done', async () => (await greeted()) === 2)
+    assert.equal(await driver.readPower(server.serverId), 'on')
+  } finally {
+    small.free()
+    await driver.ensureOff(server.serverId)
+  }
+})
+
 test('a guest that resets itself stays the same guest', async () => {
   await using world = await QemuWorld.open()
   const { server, pid } = await startedServer(world)
@@ -167,7 +233,7 @@ test('a guest that was stopped from outside is paused, and runs on when it is as
 test('nothing is left of a server that was removed', async () => {
   await using world = await QemuWorld.open()
   const { server, pid } = await startedServer(world)
-  const groups = cgroupDirectories(detectCgroups(), server.serverId)
+  const groups = cgroupDirectories(detectCgroups(world.dataDir), server.serverId)
   await assert.rejects(world.driver.removeDisks(server.serverId), /runs/)
   await world.driver.ensureOff(server.serverId)
   await world.driver.removeDisks(server.serverId)
@@ -225,7 +291,8 @@ test('a QEMU that dies at once is a failed start that says why in the log only, 
     return true
   })
   assert.equal(await world.driver.readPower(server.serverId), 'off')
-  for (const group of cgroupDirectories(detectCgroups(), server.serverId)) assert.equal(existsSync(group), false)
+  for (const group of cgroupDirectories(detectCgroups(world.dataDir), server.serverId))
+    assert.equal(existsSync(group), false)
   await chmod(base, 0o644)
   assert.equal(await world.driver.ensureOn(server), 'on', 'and its place in the boot queue is free')
 })

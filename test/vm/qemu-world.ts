@@ -126,9 +126,7 @@ export class QemuWorld implements AsyncDisposable {
 
   /** Types on the guest's serial console. */
   async type(serverId: string, keys: string): Promise<void> {
-    const socket: Socket = connect(this.files(serverId).serial)
-    await once(socket, 'connect')
-    await new Promise<void>((resolve) => socket.end(keys, () => resolve()))
+    await typeTo(this.files(serverId), keys)
   }
 
   /** The boot sector guest listens. */
@@ -173,6 +171,13 @@ export class QemuWorld implements AsyncDisposable {
     })
     await rm(raw)
   }
+}
+
+/** Types on the serial console of a guest that runs. */
+export async function typeTo({ serial }: ServerFiles, keys: string): Promise<void> {
+  const socket: Socket = connect(serial)
+  await once(socket, 'connect')
+  await new Promise<void>((resolve) => socket.end(keys, () => resolve()))
 }
 
 /** A port of a server on a network of its own, with one address. */

@@ -26,19 +26,20 @@ test('cgroupMounts: a machine without any has none', () =>
 
 const limits = { vcpus: 2, memoryMib: 640 }
 
-test('cgroupWrites: on v2 limits come before the process', () => {
-  assert.deepEqual(cgroupWrites({ kind: 'v2', directory: '/c/novella' }, 's', limits, 42), [
-    ['/c/novella/s/cpu.max', '225000 100000'],
-    ['/c/novella/s/memory.max', '671088640'],
-    ['/c/novella/s/cgroup.procs', '42'],
+test('cgroupWrites: on v2 the parent hands controllers down, and limits come before the process', () => {
+  assert.deepEqual(cgroupWrites({ kind: 'v2', owner: 'us', directory: '/c/novella' }, 's', limits, 42), [
+    ['/c/novella/cgroup.subtree_control', '+cpu +memory'],
+    ['/c/novella/us-s/cpu.max', '225000 100000'],
+    ['/c/novella/us-s/memory.max', '671088640'],
+    ['/c/novella/us-s/cgroup.procs', '42'],
   ])
 })
 
 test('cgroupWrites: on v1 each controller has its tree, and one may be missing', () => {
-  assert.deepEqual(cgroupWrites({ kind: 'v1', cpu: '/cpu/novella', memory: undefined }, 's', limits, 42), [
-    ['/cpu/novella/s/cpu.cfs_period_us', '100000'],
-    ['/cpu/novella/s/cpu.cfs_quota_us', '225000'],
-    ['/cpu/novella/s/cgroup.procs', '42'],
+  assert.deepEqual(cgroupWrites({ kind: 'v1', owner: 'us', cpu: '/cpu/novella', memory: undefined }, 's', limits, 42), [
+    ['/cpu/novella/us-s/cpu.cfs_period_us', '100000'],
+    ['/cpu/novella/us-s/cpu.cfs_quota_us', '225000'],
+    ['/cpu/novella/us-s/cgroup.procs', '42'],
   ])
 })
 

@@ -5,14 +5,15 @@ import type { Clock } from '../../lib/clock.ts'
 import { isUuidLike } from '../../lib/ids.ts'
 import type { Power } from '../host-driver.ts'
 import { BOOT_CAP_MS, BootQueue } from './boot-queue.ts'
-import { type CgroupTree, removeCgroups } from './cgroup.ts'
+import { type CgroupTree, type Limits, limitProcess, removeCgroups, removeEmptyCgroups } from './cgroup.ts'
 import { boundConsole, sizeOf } from './console-log.ts'
 import { Guest, hostStops } from './guest.ts'
 import { AGENT_CHARDEV, AGENT_PORT } from './qemu-args.ts'
-import type { QmpEvent } from './qmp-client.ts'
+import { type QmpEvent, readObjects } from './qmp-client.ts'
 import { findPid, howItEnded, type RunRecord, readRecord, removeRecord } from './run-record.ts'
 import { type ServerFiles, serverFiles } from './server-files.ts'
 import { closeSockets } from './sockets-directory.ts'
+import { STOPPED_BY_DISK, StalledGuests } from './stalled-guests.ts'
 
 const SWEEP_EVERY_MS = 1_000
 /** A log of QEMU's own that a guest made grow past this is emptied. */
@@ -27,7 +28,7 @@ const POWER_EVENTS = ['STOP', 'RESUME', 'GUEST_PANICKED', 'SUSPEND', 'WAKEUP']
 const NOT_RUN_YET = 'prelaunch'
 
 /** What QEMU calls a machine that stands still though it was not shut down. Source: QAPI RunState. */
-const STANDING_STILL = ['paused', 'debug', 'io-error', 'internal-error', 'guest-panicked', 'watchdog', 'save-vm']
+const STANDING_STILL = ['paused', 'debug', STOPPED_BY_DISK, 'internal-error', 'guest-panicked', 'watchdog', 'save-vm']
 
 export interface GuestsOptions {
   /** The directory with one directory a server. */
@@ -48,11 +49,15 @@ export class Guests {
   readonly #lingeringCgroups = new Set<string>()
   /** Servers whose logs could not be bounded at the last sweep: said once, not every second. */
   readonly #unbounded = new Set<string>()
+  /** Servers whose monitor did not answer when it was last asked. */
+  readonly #silent = new Set<string>()
+  readonly #stalled: StalledGuests
   #cancelSweep: () => void
   #isReleased = false
 
   constructor(options: GuestsOptions) {
     this.#options = options
+    this.#stalled = new StalledGuests(options.serversDir, options.log)
     this.queue = new BootQueue(options.concurrentBoots, options.clock, options.nudge)
     this.#cancelSweep = options.clock.after(SWEEP_EVERY_MS, () => this.#sweep())
   }
@@ -70,9 +75,8 @@ export class Guests {
 
   /** Takes up every guest that runs, and clears what those left that ended while nobody looked. */
   findAll(): void {
-    for (const serverId of this.listIds()) {
-      if (!this.find(serverId)) this.#dropCgroups(serverId)
-    }
+    for (const serverId of this.listIds()) this.find(serverId)
+    removeEmptyCgroups(this.#options.cgroups)
   }
 
   /**
@@ -85,7 +89,10 @@ export class Guests {
     if (known) return known
     const files = this.files(serverId)
     const record = readRecord(files)
-    if (!record || findPid(files, record) === undefined) return undefined
+    const pid = record && findPid(files, record)
+    if (!record || pid === undefined) return undefined
+    // Whoever started it may have been killed before it could.
+    if (record.limits) this.limit(serverId, record.limits, pid)
     const guest = this.adopt(serverId, record)
     const ageMs = this.#options.clock.now() - record.startedAt
     if (ageMs < BOOT_CAP_MS) this.queue.start(serverId, BOOT_CAP_MS - ageMs)
@@ -95,10 +102,19 @@ export class Guests {
     return guest
   }
 
+  /** Puts a guest's process under limits, and goes on without them where the kernel refuses. */
+  limit(serverId: string, limits: Limits, pid: number): void {
+    try {
+      limitProcess(this.#options.cgroups, serverId, limits, pid)
+    } catch (error) {
+      this.#options.log.warn({ err: error, serverId }, 'the guest runs without limits')
+    }
+  }
+
   /** Takes up a guest that was just started. */
   adopt(serverId: string, record: RunRecord): Guest {
     const guest = new Guest(this.files(serverId), record, {
-      onEvent: (event) => this.#onEvent(serverId, event),
+      onEvent: (event) => this.#onEvent(serverId, guest, event),
       onGone: () => {
         if (this.#running.get(serverId) === guest) this.#onGone(serverId)
       },
@@ -112,6 +128,7 @@ export class Guests {
     if (!existsSync(files.directory)) return 'absent'
     const guest = this.find(serverId)
     const status = await guest?.readStatus()
+    if (guest) this.#watchAnswers(serverId, guest, status)
     if (guest?.pid !== undefined) return status !== undefined && STANDING_STILL.includes(status) ? 'paused' : 'on'
     return readRecord(files) ? howItEnded(files) : 'off'
   }
@@ -141,7 +158,18 @@ export class Guests {
     this.#running.clear()
   }
 
-  #onEvent(serverId: string, { event, data }: QmpEvent): void {
+  /** A monitor that hangs counts as a guest that runs; whoever looks after the host has to know. */
+  #watchAnswers(serverId: string, guest: Guest, status: string | undefined): void {
+    if (status === STOPPED_BY_DISK) this.#stalled.note(serverId, guest)
+    if (status !== undefined) this.#silent.delete(serverId)
+    else if (!this.#silent.has(serverId) && !this.#isReleased && guest.pid !== undefined) {
+      this.#silent.add(serverId)
+      this.#options.log.warn({ serverId, pid: guest.pid }, "a guest's monitor does not answer")
+    }
+  }
+
+  #onEvent(serverId: string, guest: Guest, { event, data }: QmpEvent): void {
+    if (event === 'BLOCK_IO_ERROR' && data.action === 'stop') this.#stalled.note(serverId, guest)
     if (event === 'VSERPORT_CHANGE' && data.id === AGENT_PORT && data.open === true) this.queue.leave(serverId)
     if (POWER_EVENTS.includes(event)) this.#options.nudge()
   }
@@ -149,6 +177,7 @@ export class Guests {
   #onGone(serverId: string): void {
     this.#running.delete(serverId)
     this.#unbounded.delete(serverId)
+    this.#silent.delete(serverId)
     this.queue.leave(serverId)
     this.#dropCgroups(serverId)
     this.#options.nudge()
@@ -158,7 +187,9 @@ export class Guests {
   async #takeUp(serverId: string, guest: Guest): Promise<void> {
     if (!(await guest.untilReady())) return
     closeSockets(this.files(serverId))
-    if ((await guest.readStatus()) === NOT_RUN_YET) await guest.letRun()
+    const status = await guest.readStatus()
+    this.#watchAnswers(serverId, guest, status)
+    if (status === NOT_RUN_YET) await guest.letRun()
     const devices = readObjects(await guest.execute('query-chardev'))
     const agent = devices.find(({ label }) => label === AGENT_CHARDEV)
     if (agent?.['frontend-open'] === true) this.queue.leave(serverId)
@@ -175,6 +206,7 @@ export class Guests {
   #sweep(): void {
     try {
       for (const serverId of this.#running.keys()) this.#boundLogs(serverId)
+      this.#stalled.look()
       for (const serverId of this.#lingeringCgroups) {
         if (this.#running.has(serverId)) this.#lingeringCgroups.delete(serverId)
         else this.#dropCgroups(serverId)
@@ -194,11 +226,6 @@ export class Guests {
       this.#unbounded.add(serverId)
     }
   }
-}
-
-/** An answer of the monitor as a list of objects; empty when it is none: QEMU may have been taken over. */
-function readObjects(answer: unknown): Record<string, unknown>[] {
-  return Array.isArray(answer) ? answer.filter((item) => typeof item === 'object' && item !== null) : []
 }
 
 /** Keeps what a guest can make grow within bounds; QEMU appends to all of these. */

@@ -24,7 +24,7 @@ import {
   type ServerPlan,
 } from '../host-driver.ts'
 import { type Accelerator, chooseAccelerator, kvmGroup } from './accelerator.ts'
-import { type CgroupTree, detectCgroups, limitProcess } from './cgroup.ts'
+import { detectCgroups } from './cgroup.ts'
 import { cleanConsole, lastLines, readConsoleTail } from './console-log.ts'
 import { hostStops } from './guest.ts'
 import { Guests } from './guests.ts'
@@ -73,7 +73,6 @@ interface Started {
   guests: Guests
   programs: QemuPrograms
   accelerator: Accelerator
-  cgroups: CgroupTree
   greeting: string
   serversDir: string
 }
@@ -97,7 +96,7 @@ export class QemuDriver implements HostDriver {
     if (this.#started) return
     const programs = findQemuPrograms(this.#options.searchPath)
     const { dataDir, serversDir, greeting } = prepareState(this.#options)
-    const cgroups = detectCgroups()
+    const cgroups = detectCgroups(dataDir)
     if (cgroups.kind === 'none') log.warn('no control groups on this machine: guests run without CPU and memory limits')
     const choice = { wish: this.#options.accelerator, programs, user, dataDir, log }
     const accelerator = await chooseAccelerator(choice)
@@ -105,7 +104,7 @@ export class QemuDriver implements HostDriver {
     const nudge = () => this.#nudge()
     const guests = new Guests({ serversDir, cgroups, concurrentBoots, clock, log, nudge })
     guests.findAll()
-    this.#started = { guests, programs, accelerator, cgroups, greeting, serversDir }
+    this.#started = { guests, programs, accelerator, greeting, serversDir }
   }
 
   async readFacts(): Promise<HostFacts> {
@@ -167,6 +166,11 @@ export class QemuDriver implements HostDriver {
     const running = guests.find(plan.serverId)
     const status = await running?.readStatus()
     if (running?.pid !== undefined && status !== 'shutdown') {
+      if (status === undefined) {
+        throw new HostError('unreachable', 'The server does not answer its host yet.', {
+          cause: new Error(`the monitor of process ${running.pid} does not answer`),
+        })
+      }
       if (status !== 'running') await running.letRun()
       return 'on'
     }
@@ -212,7 +216,7 @@ export class QemuDriver implements HostDriver {
   }
 
   async #launch(plan: ServerPlan, command: readonly string[]): Promise<void> {
-    const { guests, cgroups, greeting } = this.#ready
+    const { guests, greeting } = this.#ready
     const files = guests.files(plan.serverId)
     const limits = { vcpus: plan.vcpus, memoryMib: plan.ramMib + LIMIT_OVERHEAD_MIB }
     const record = startQemu({
@@ -221,13 +225,8 @@ export class QemuDriver implements HostDriver {
       user: this.#options.user,
       greeting,
       startedAt: this.#options.clock.now(),
-      onPid: (pid) => {
-        try {
-          limitProcess(cgroups, plan.serverId, limits, pid)
-        } catch (error) {
-          this.#options.log.warn({ err: error, serverId: plan.serverId }, 'the guest runs without limits')
-        }
-      },
+      limits,
+      onPid: (pid) => guests.limit(plan.serverId, limits, pid),
     })
     const guest = record && guests.adopt(plan.serverId, record)
     if ((await guest?.untilReady()) && (await guest?.letRun())) return

@@ -169,3 +169,8 @@ function parse(line: string): Record<string, unknown> | undefined {
 
 const isObject = (value: unknown): value is Record<string, unknown> =>
   typeof value === 'object' && value !== null && !Array.isArray(value)
+
+/** An answer of the monitor as a list of objects; empty when it is none: QEMU may have been taken over. */
+export function readObjects(answer: unknown): Record<string, unknown>[] {
+  return Array.isArray(answer) ? answer.filter((item) => typeof item === 'object' && item !== null) : []
+}

@@ -1,4 +1,5 @@
 import { readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
+import type { Limits } from './cgroup.ts'
 import { readTail } from './console-log.ts'
 import type { ServerFiles } from './server-files.ts'
 
@@ -19,6 +20,8 @@ export interface RunRecord {
   bootId: string
   /** Epoch milliseconds. */
   startedAt: number
+  /** What the guest may use at most. */
+  limits?: Limits
 }
 
 /** The record, or undefined when there is none. One that cannot be read stands for a start that was cut short. */
@@ -60,16 +63,14 @@ export function readStartTicks(pid: number): number | undefined {
 }
 
 /**
- * The process id of the server's QEMU, or undefined when it does not run. A start that was cut short before the id was
- * written down is found by its command line.
+ * The process id of the server's QEMU, or undefined when it does not run. Boot, id and start tell a process from all
+ * others; its command line would not, for it can write that over. A start that was cut short before the id was written
+ * down is found by it all the same: such a guest has not run yet.
  */
 export function findPid(files: ServerFiles, record: RunRecord): number | undefined {
   if (record.pid === null) return findByCommandLine(files)
   if (record.bootId !== readBootId()) return undefined
-  if (record.startTicks === null || readStartTicks(record.pid) !== record.startTicks) return undefined
-  // Between one program and the next, exec leaves a process without a command line for an instant.
-  const commandLine = readCommandLine(record.pid)
-  return commandLine === '' || namesMonitorOf(files, commandLine) ? record.pid : undefined
+  return record.startTicks !== null && readStartTicks(record.pid) === record.startTicks ? record.pid : undefined
 }
 
 function findByCommandLine(files: ServerFiles): number | undefined {

@@ -1,6 +1,7 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { closeSync, constants, fchownSync, openSync } from 'node:fs'
 import { COMMAND_ENV } from '../run-program.ts'
+import type { Limits } from './cgroup.ts'
 import { readTail } from './console-log.ts'
 import { type RunRecord, readBootId, readStartTicks, removeRecord, writeRecord } from './run-record.ts'
 import type { ServerFiles } from './server-files.ts'
@@ -21,6 +22,7 @@ export interface StartInput {
   greeting: string
   /** Epoch milliseconds. */
   startedAt: number
+  limits: Limits
   /** Called with the process id at once after the start, for instance to put it under limits. */
   onPid: (pid: number) => void
 }
@@ -48,7 +50,13 @@ export function startQemu(input: StartInput): RunRecord | undefined {
       open(files.eventLog, APPEND | O_TRUNC),
       open(files.qemuLog, APPEND | O_TRUNC),
     ]
-    const record: RunRecord = { pid: null, startTicks: null, bootId: readBootId(), startedAt: input.startedAt }
+    const record: RunRecord = {
+      pid: null,
+      startTicks: null,
+      bootId: readBootId(),
+      startedAt: input.startedAt,
+      limits: input.limits,
+    }
     writeRecord(files, record)
     const child = spawn(program, args, { cwd: '/', env: { ...COMMAND_ENV }, detached: true, stdio })
     forget(child)
