@@ -214,7 +214,7 @@ test('other offers to upgrade are not taken for consoles', async () => {
 
 async function exchange(to: { hostname: string; port: string }, request: string): Promise<string> {
   const socket = connect(Number(to.port), to.hostname)
-  socket.end(request)
+  socket.write(request)
   const answer = await readAll(socket)
   return answer.toString('latin1')
 }
