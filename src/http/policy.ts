@@ -20,7 +20,6 @@ export const POLICY = {
   'tokens:read': 'any',
   'tokens:revoke': 'any',
   'catalog:read': 'any',
-  'versions:read': 'any',
   'flavors:read': 'reader',
   'keypairs:read': 'reader',
   'keypairs:write': 'member',

@@ -44,29 +44,6 @@ export async function authenticateWish(cloud: Cloud, wish: AuthWish, remoteAddre
   })
 }
 
-export interface Login {
-  name: string
-  /** Name of the domain, `Default` unless there are more. */
-  domain: string
-  password: string
-  /** Name of a project in the same domain; absent: the user's default project. */
-  project?: string
-  remoteAddress: string
-}
-
-/**
- * Logs a person in by name and password, for a form: the same counting, texts and times as the API.
- * @throws ApiError as `authenticateWish`.
- */
-export async function logIn(cloud: Cloud, login: Login): Promise<IssuedToken> {
-  const { name, domain, password, project, remoteAddress } = login
-  // PostgreSQL cannot even look for a text with this character, and nothing is named so. The API's schema refuses it.
-  if (`${name}${domain}${project ?? ''}`.includes('\0')) throw loginRefused()
-  const user = { name, domain: { name: domain } }
-  const scope: ScopeWish = project === undefined ? 'default' : { project: { name: project, domain: { name: domain } } }
-  return authenticateWish(cloud, { password: { user, password }, scope }, remoteAddress)
-}
-
 /** The user whose password this is. */
 async function provePassword(
   cloud: Cloud,
