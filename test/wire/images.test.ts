@@ -302,6 +302,20 @@ for (const database of DATABASES) {
     }
   })
 
+  test(`${database}: a query of more filters than anybody needs is refused`, async () => {
+    await using cloud = await testCloud({ database })
+    const ask = (count: number) => {
+      const filters = Array.from({ length: count }, (_, n) => `${'abc'.charAt(n % 3)}=${n % 10}`)
+      return cloud.member.get(`//v2/images?${filters.join('&')}`, JSON_PLEASE)
+    }
+    assert.equal((await ask(50)).statusCode, 200)
+    for (const count of [51, 1_100]) {
+      const answer = await ask(count)
+      assert.equal(answer.statusCode, 400)
+      assert.match(answer.json().message, /at most 50 filters/)
+    }
+  })
+
   test(`${database}: whatever is asked is answered or refused, never failed`, async () => {
     await using cloud = await testCloud({ database })
     const name = fc.oneof(

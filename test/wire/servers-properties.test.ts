@@ -259,5 +259,24 @@ for (const database of DATABASES) {
       }
       assert.deepEqual(await countRows(cloud), before)
     })
+
+    test('so is one that says the same a thousand times', async () => {
+      const cloud = shared()
+      const names = [
+        ...['a', 'limit', 'marker', 'name', 'status', 'ip', 'changes-since', 'sort_key', 'sort_dir', 'uuid', 'tag'],
+        ...['id', 'created_at', 'visibility', 'image', 'minRam', 'sort', 'size_min'],
+      ]
+      for (const url of lists) {
+        for (const name of names) {
+          for (const value of ['1', 'id', '2026-11-24', 'ERROR']) {
+            const query = Array.from({ length: 1_200 }, () => `${name}=${value}`).join('&')
+            for (const { token } of [cloud.member, cloud.admin]) {
+              const answer = await cloud.app.inject({ url: `${url}?${query}`, headers: { 'x-auth-token': token } })
+              assert.ok(answer.statusCode < 500, `${url}?${name}=${value} ${answer.body}`)
+            }
+          }
+        }
+      }
+    })
   })
 }
