@@ -1,9 +1,7 @@
 import type { Reader } from '../db/database.ts'
-import { comesAfter, type SortColumn } from '../db/keyset.ts'
+import { comesAfter, inOrder, type SortColumn } from '../db/keyset.ts'
 import type { Row } from '../db/schema.ts'
 import { ApiError } from '../http/api-error.ts'
-
-export { seedFlavors, TINY_FLAVOR_ID } from './flavor-seed.ts'
 
 export type Flavor = Row<'flavors'>
 
@@ -24,8 +22,6 @@ export interface FlavorQuery {
 
 /** The flavor, also a disabled or non-public one; undefined when there is none. */
 export async function findFlavor(read: Reader, id: string): Promise<Flavor | undefined> {
-  // PostgreSQL refuses to compare with a text that holds a NUL.
-  if (id.includes('\0')) return undefined
   return read.selectFrom('flavors').selectAll().where('id', '=', id).executeTakeFirst()
 }
 
@@ -64,6 +60,5 @@ export async function listFlavors(read: Reader, query: FlavorQuery): Promise<Fla
     if (!marker) throw new ApiError('badRequest', `The marker '${query.marker}' is no flavor of this list.`)
     select = select.where(comesAfter(order, marker))
   }
-  for (const { column, isDescending } of order) select = select.orderBy(column, isDescending ? 'desc' : 'asc')
-  return select.limit(query.limit).execute()
+  return select.orderBy(inOrder(order)).limit(query.limit).execute()
 }

@@ -1,6 +1,6 @@
 import { sql } from 'kysely'
 import type { Reader, Tx } from '../db/database.ts'
-import { comesAfter } from '../db/keyset.ts'
+import { comesAfter, inOrder } from '../db/keyset.ts'
 import type { Row } from '../db/schema.ts'
 import { ApiError } from '../http/api-error.ts'
 import type { ImageCondition, ImageQuery } from './image-query.ts'
@@ -15,8 +15,6 @@ export interface ImageViewer {
 
 /** The image as the caller may see it; undefined when there is none, or it is private to another project. */
 export async function findImage(read: Reader, viewer: ImageViewer, id: string): Promise<Image | undefined> {
-  // PostgreSQL refuses to compare with a text that holds a NUL.
-  if (id.includes('\0')) return undefined
   return visibleImages(read, viewer).where('id', '=', id).executeTakeFirst()
 }
 
@@ -37,7 +35,7 @@ export async function listImages(
     if (!marker) throw new ApiError('badRequest', `The marker '${query.marker}' is no image that you can see.`)
     select = select.where(comesAfter(query.order, marker))
   }
-  for (const { column, isDescending } of query.order) select = select.orderBy(column, isDescending ? 'desc' : 'asc')
+  select = select.orderBy(inOrder(query.order))
   if (query.limit === 0) return { images: [], hasMore: false }
   const images = await select.limit(query.limit + 1).execute()
   return { images: images.slice(0, query.limit), hasMore: images.length > query.limit }

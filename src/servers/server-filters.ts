@@ -3,14 +3,23 @@
  * Source: shared/spec/faults.md, section 5.
  */
 import { RE2JS } from 're2js'
+import type { SortColumn } from '../db/keyset.ts'
 import type { Row, TaskState, VmState } from '../db/schema.ts'
 import { ApiError } from '../http/api-error.ts'
 import { readLimit } from '../http/paging.ts'
 import type { Caller } from '../http/policy.ts'
+import { readInstant } from '../lib/read-instant.ts'
 import { statesOf } from './server-state.ts'
 
 export type Query = Record<string, string | string[] | undefined>
 type Column = keyof Row<'servers'>
+
+/** A regular expression that both databases read alike. */
+export interface Pattern {
+  text: string
+  /** Instructions of the compiled pattern: each may be looked at for each character of a text. */
+  size: number
+}
 
 export interface ServerFilters {
   limit: number
@@ -22,11 +31,11 @@ export interface ServerFilters {
   /** Each list is an or; undefined finds everything, an empty one nothing. */
   states: { vmState: VmState; taskStates?: TaskState[] }[] | undefined
   /** Regular expressions, searched in any case. */
-  nameMatches: string | undefined
-  ipMatches: string | undefined
+  nameMatches: Pattern | undefined
+  ipMatches: Pattern | undefined
   updatedSince: number | undefined
   equals: Partial<Row<'servers'>>
-  sort: { column: Column; direction: 'asc' | 'desc' }[]
+  sort: SortColumn<Column>[]
 }
 
 /** Keys by which admins alone may filter; the same keys from others are dropped. */
@@ -62,6 +71,15 @@ const SORT_KEYS: Record<string, Column> = {
   access_ip_v4: 'accessIpv4',
   access_ip_v6: 'accessIpv6',
   progress: 'progress',
+}
+
+/** Columns that may be null, and what null sorts as; the others are compared as they are, so that an index serves. */
+const NULL_SORTS_AS: Partial<Record<Column, string | number>> = {
+  launchedAt: 0,
+  terminatedAt: 0,
+  taskState: '',
+  hostName: '',
+  keyName: '',
 }
 
 /** @throws ApiError badRequest for a value that cannot be meant; forbidden for what only admins may ask. */
@@ -100,7 +118,7 @@ export function readServerFilters(query: Query, caller: Caller): ServerFilters {
     states: statuses.length === 0 ? undefined : statuses.flatMap((status) => statesOf(status) ?? []),
     nameMatches: readPattern('name', one('name')),
     ipMatches: readPattern('ip', one('ip')),
-    updatedSince: changesSince === undefined ? undefined : readInstant(changesSince),
+    updatedSince: changesSince === undefined ? undefined : readChangesSince(changesSince),
     equals: equals as Partial<Row<'servers'>>,
     sort: readSort([query.sort_key].flat(), [query.sort_dir].flat(), caller),
   }
@@ -122,8 +140,8 @@ function readBoolean(value: string | undefined): boolean | undefined {
 
 /** A name is no longer, and a longer pattern only costs time. */
 const PATTERN_LENGTH = 255
-/** Instructions of a compiled pattern: each may be looked at for each character of each name. */
-const PATTERN_SIZE = 1_000
+/** Instructions of a pattern: enough to ask for the longest name, letter by letter. */
+const PATTERN_SIZE = 300
 /** PostgreSQL repeats no more often. */
 const REPEATS = 255
 
@@ -139,7 +157,7 @@ function isCommonPattern(pattern: string): boolean {
   return true
 }
 
-function readPattern(key: string, value: string | undefined): string | undefined {
+function readPattern(key: string, value: string | undefined): Pattern | undefined {
   if (value === undefined || value === '') return undefined
   const refuse = (reason: string, cause?: unknown): never => {
     throw new ApiError('badRequest', `${key} must be a regular expression${reason}, not '${value.slice(0, 255)}'.`, {
@@ -149,7 +167,7 @@ function readPattern(key: string, value: string | undefined): string | undefined
   if (value.length > PATTERN_LENGTH) refuse(` of at most ${PATTERN_LENGTH} characters`)
   let size = 0
   try {
-    size = RE2JS.compile(value).programSize()
+    size = RE2JS.compile(value, RE2JS.CASE_INSENSITIVE).programSize()
   } catch (error) {
     refuse('', error)
   }
@@ -157,18 +175,12 @@ function readPattern(key: string, value: string | undefined): string | undefined
     refuse(` with no escapes but \\d, \\w, \\s and literals, no (?…) but (?:…), and at most ${REPEATS} repeats`)
   }
   if (size > PATTERN_SIZE) refuse(' with fewer repeats')
-  return value
+  return { text: value, size }
 }
 
-const INSTANT = /^\d{4}-\d\d-\d\d([T ]\d\d:\d\d(:\d\d(\.\d{1,9})?)?(Z|[+-]\d\d:?\d\d)?)?$/i
-
-/** A time without a zone is UTC. */
-function readInstant(value: string): number {
-  // A `+` of the zone arrives as a blank from clients that do not encode it.
-  const text = value.replace(/ (\d\d:?\d\d)$/, '+$1').replace(' ', 'T')
-  const hasZone = /(Z|[+-]\d\d:?\d\d)$/i.test(text) && text.includes('T')
-  const at = INSTANT.test(text) ? Date.parse(hasZone || !text.includes('T') ? text : `${text}Z`) : Number.NaN
-  if (Number.isNaN(at)) throw new ApiError('badRequest', `changes-since must be an ISO 8601 time, not '${value}'.`)
+function readChangesSince(value: string): number {
+  const at = readInstant(value)
+  if (at === undefined) throw new ApiError('badRequest', `changes-since must be an ISO 8601 time, not '${value}'.`)
   return at
 }
 
@@ -178,7 +190,11 @@ function readPowerState(value: string): number {
 }
 
 function readSort(keys: (string | undefined)[], directions: (string | undefined)[], caller: Caller) {
-  const sort: ServerFilters['sort'] = []
+  const sort: SortColumn<Column>[] = []
+  const add = (column: Column, isDescending: boolean) => {
+    if (sort.some((known) => known.column === column)) return
+    sort.push({ column, isDescending, nullSortsAs: NULL_SORTS_AS[column] })
+  }
   for (const [index, key] of keys.filter((one) => one !== undefined).entries()) {
     const column = Object.hasOwn(SORT_KEYS, key) ? SORT_KEYS[key] : undefined
     if (!column) throw new ApiError('badRequest', `Servers cannot be sorted by '${key}'.`)
@@ -187,12 +203,11 @@ function readSort(keys: (string | undefined)[], directions: (string | undefined)
     if (direction !== 'asc' && direction !== 'desc') {
       throw new ApiError('badRequest', `sort_dir must be asc or desc, not '${direction}'.`)
     }
-    if (!sort.some((known) => known.column === column)) sort.push({ column, direction })
+    add(column, direction === 'desc')
   }
   // A total order makes pages neither overlap nor leave gaps.
-  const lastDirection = sort.at(-1)?.direction ?? 'desc'
-  for (const column of ['createdAt', 'id'] as const) {
-    if (!sort.some((known) => known.column === column)) sort.push({ column, direction: lastDirection })
-  }
+  const isDescending = sort.at(-1)?.isDescending ?? true
+  add('createdAt', isDescending)
+  add('id', isDescending)
   return sort
 }

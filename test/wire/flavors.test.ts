@@ -3,7 +3,7 @@ import { readFileSync } from 'node:fs'
 import { test } from 'node:test'
 import fc from 'fast-check'
 import type { FlavorsTable } from '../../src/db/schema.ts'
-import { seedFlavors } from '../../src/flavors/flavor-store.ts'
+import { seedFlavors } from '../../src/flavors/flavor-seed.ts'
 import { assertSameShape } from '../support/same-shape.ts'
 import { DATABASES, type TestCloud, testCloud } from '../support/test-cloud.ts'
 

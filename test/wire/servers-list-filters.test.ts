@@ -126,6 +126,48 @@ for (const database of DATABASES) {
       await cloud.member.put(`/servers/${cloud.id.paused}`, { server: { name: 'paused' } })
     })
 
+    test('a pattern that is long for so many names is refused, unless other filters leave fewer', async () => {
+      await using cloud = await testCloud({ database, servers: { web: {}, other: { vmState: 'stopped' } } })
+      const row = await cloud.server('web')
+      const copies = Array.from({ length: 100 }, (_, n) => {
+        const id = `${String(n).padStart(8, '0')}-0000-4000-8000-000000000000`
+        return { ...row, id, number: 1_000 + n, name: 'a'.repeat(250) }
+      })
+      const deleted = { vmState: 'deleted', deletedAt: row.createdAt, terminatedAt: row.createdAt } as const
+      const values = copies.map((copy, n) => (n < 50 ? copy : { ...copy, ...deleted }))
+      await cloud.cloud.db.transaction((tx) => tx.insertInto('servers').values(values).execute())
+
+      const pattern = encode(`(?:a?){60}b`)
+      for (const query of [`name=${pattern}&changes-since=1970-01-01`, `name=${encode('(?:a?){140}b')}`]) {
+        await refuses(cloud, query, /^name .*so many servers.*filter/)
+      }
+      assert.deepEqual(await find(cloud.member, `name=${pattern}`), ['web'])
+      assert.deepEqual(await find(cloud.member, `name=${encode('(?:a?){140}r$')}&status=SHUTOFF`), ['other'])
+      assert.equal((await find(cloud.member, 'name=^aaa')).length, 50)
+      assert.equal((await find(cloud.member, 'name=web&changes-since=1970-01-01')).length, 1)
+      const addresses = Array.from({ length: 1_500 }, (_, n) => `10.0.${n >> 8}.${n & 255}`)
+      await cloud.cloud.db.transaction(async (tx) => {
+        const { portId, subnetId } = await tx
+          .selectFrom('portAddresses')
+          .innerJoin('ports', 'ports.id', 'portAddresses.portId')
+          .select(['portId', 'subnetId'])
+          .where('deviceId', '=', row.id)
+          .executeTakeFirstOrThrow()
+        const rows = addresses.map((ipAddress) => ({ portId, subnetId, ipAddress }))
+        await tx.insertInto('portAddresses').values(rows).execute()
+      })
+      await refuses(cloud, `ip=${encode('(?:1?){140}b')}`, /^ip .*so many servers/)
+      await cloud.settled()
+    })
+
+    test('the whole of the longest name can be asked for', async () => {
+      const cloud = shared()
+      const name = 'x'.repeat(255)
+      await cloud.member.put(`/servers/${cloud.id.paused}`, { server: { name } })
+      assert.deepEqual(await find(cloud.member, `name=${name}`), [name])
+      await cloud.member.put(`/servers/${cloud.id.paused}`, { server: { name: 'paused' } })
+    })
+
     test('status is mapped back to states, in any case, and may repeat', async () => {
       const { member } = shared()
       for (const [query, names] of [

@@ -1,6 +1,10 @@
 /** Pages of S02 and S03: no gap, no double, whatever happens in between. */
 import assert from 'node:assert/strict'
 import { before, describe, test } from 'node:test'
+import { sql } from 'kysely'
+import { comesAfter, inOrder } from '../../src/db/keyset.ts'
+import { serversToSearch } from '../../src/servers/list-servers.ts'
+import { readServerFilters } from '../../src/servers/server-filters.ts'
 import { assertFault } from '../support/assert-fault.ts'
 import { sharedCloud } from '../support/shared-cloud.ts'
 import { type Client, DATABASES } from '../support/test-cloud.ts'
@@ -64,6 +68,24 @@ for (const database of DATABASES) {
           await tx.updateTable('servers').set({ name: newestFirst[n] }).where('id', '=', id).execute()
         }
       })
+    })
+
+    test('a page is read off the index, in order, from its marker on', { skip: database !== 'sqlite' }, async () => {
+      const { cloud, member } = shared()
+      const filters = readServerFilters({}, { ...member, roles: [], isAdmin: false, requestId: '' })
+      const [marker] = await cloud.db.read.selectFrom('servers').selectAll().limit(1).execute()
+      assert.ok(marker)
+      const page = serversToSearch(cloud.db, filters).selectAll().orderBy(inOrder(filters.sort)).limit(10)
+      for (const [query, entered] of [
+        [page, 'projectId=?'],
+        [page.where(comesAfter(filters.sort, marker)), 'projectId=? AND (createdAt,id)<(?,?)'],
+      ] as const) {
+        const plan = await query.explain<{ detail: string }>(undefined, sql`query plan`)
+        assert.deepEqual(
+          plan.map(({ detail }) => detail),
+          [`SEARCH servers USING INDEX serversOfProject (${entered})`],
+        )
+      }
     })
 
     test('the list is newest first', async () => {
