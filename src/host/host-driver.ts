@@ -11,7 +11,8 @@
 import type { Duplex } from 'node:stream'
 
 /**
- * `on` runs; `paused` is stopped by the host (a full disk, a debugger); `off` was shut down or never started;
+ * `on` runs; `paused` is stopped by the host (a full disk, a debugger), and one that a full disk stopped runs on by
+ * itself when there is space again; `off` was shut down or never started;
  * `crashed` ended without the guest asking for it; `absent` means the host has no trace of the server.
  */
 export type Power = 'on' | 'paused' | 'off' | 'crashed' | 'absent'
@@ -127,7 +128,10 @@ export interface HostDriver extends AsyncDisposable {
    * @throws HostError `noSpace`, `noImage`.
    */
   ensureDisk(disk: DiskPlan): Promise<void>
-  /** Removes all files of the server, console log included. The server must be off. */
+  /**
+   * Removes all files of the server, console log included.
+   * @throws HostError `running` unless the server is off.
+   */
   removeDisks(serverId: string): Promise<void>
 
   /** The network, its services, the port's filter and its tap. Applies changed addresses and rules too. */
@@ -139,7 +143,7 @@ export interface HostDriver extends AsyncDisposable {
    * Starts the guest unless it runs; one that is paused runs on. `queued` means: too many guests are booting, ask again; each asking keeps
    * the place in the queue, and `onNudge` fires when a turn comes.
    * @throws HostError `noMemory`, `noDisk`, `startFailed` with what QEMU said; `notPlugged` when a port of the plan is
-   * not there: the machine was restarted since.
+   * not there: the machine was restarted since; `unreachable` when it runs and does not answer.
    */
   ensureOn(plan: ServerPlan): Promise<'on' | 'queued'>
   /** Cuts the power; resolves when the guest is gone. A server that had crashed is `off` from then on. */
@@ -168,6 +172,7 @@ export type HostFailure =
   | 'startFailed'
   | 'notPlugged'
   | 'notRunning'
+  | 'running'
   | 'unreachable'
 
 /**

@@ -219,6 +219,13 @@ export function hostDriverPromises(name: string, makeWorld: () => Promise<HostWo
     assert.equal(await world.driver.readPower(server.serverId), 'off')
   })
 
+  promise('the disks of a server that runs stay', async (world) => {
+    const { serverId } = await startedServer(world)
+    await assert.rejects(world.driver.removeDisks(serverId), failsAs('running'))
+    assert.equal(await world.driver.readPower(serverId), 'on')
+    await world.readDisk(serverId)
+  })
+
   promise('the screen of a server that runs speaks RFB', async (world) => {
     const { serverId } = await startedServer(world)
     const screen = await world.driver.openVnc(serverId)

@@ -1,10 +1,11 @@
+import assert from 'node:assert/strict'
 import { once } from 'node:events'
 import { chmod, mkdir, mkdtemp, readFile, rm, stat, symlink, writeFile } from 'node:fs/promises'
 import { connect, type Socket } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { pino } from 'pino'
-import type { DiskPlan, PortPlan, ServerPlan } from '../../src/host/host-driver.ts'
+import { type DiskPlan, HostError, type PortPlan, type ServerPlan } from '../../src/host/host-driver.ts'
 import { LinuxNetwork } from '../../src/host/linux-network/linux-network.ts'
 import { QemuDriver, type QemuDriverOptions } from '../../src/host/qemu/qemu-driver.ts'
 import { QmpClient } from '../../src/host/qemu/qmp-client.ts'
@@ -219,3 +220,22 @@ export const withPorts = (server: ServerPlan, ports: PortPlan[]): ServerPlan => 
     mtu: network.mtu,
   })),
 })
+
+/** Whether an error is a HostError of this kind whose message matches. */
+export const failsAs =
+  (failure: HostError['failure'], message = /./) =>
+  (error: unknown): boolean =>
+    error instanceof HostError && error.failure === failure && message.test(error.message)
+
+/** A server with a disk, started. */
+export async function startedServer(world: QemuWorld, imageId?: string): Promise<{ server: ServerPlan; pid: number }> {
+  const { disk, server } = world.newServer(imageId)
+  await world.driver.ensureDisk(disk)
+  assert.equal(await world.driver.ensureOn(server), 'on')
+  const pid = await world.readPid(server.serverId)
+  assert.ok(pid !== undefined)
+  return { server, pid }
+}
+
+/** How often the boot sector guest greeted in a console. */
+export const greetings = (text: string): number => text.split('ready>').length - 1

@@ -94,6 +94,9 @@ export class MemoryDriver implements HostDriver {
 
   removeDisks(serverId: string): Promise<void> {
     return this.intercept('removeDisks', serverId, async () => {
+      if (this.machine.servers.get(serverId)?.power === 'on') {
+        throw new HostError('running', 'The server runs; its files stay.')
+      }
       this.machine.servers.delete(serverId)
     })
   }

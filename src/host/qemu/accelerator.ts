@@ -43,8 +43,12 @@ export async function chooseAccelerator(input: AcceleratorInput): Promise<Accele
   const tcgMs = kvmMs === undefined ? undefined : await timeTinyBoot('tcg', input)
   const accelerator = kvmMs !== undefined && kvmMs < (tcgMs ?? Number.POSITIVE_INFINITY) ? 'kvm' : 'tcg'
   input.log.info({ accelerator, kvmMs, tcgMs }, 'timed a tiny boot under KVM and under TCG')
-  await writeFile(`${cache}.unfinished`, JSON.stringify({ key, accelerator, kvmMs, tcgMs }))
-  await rename(`${cache}.unfinished`, cache)
+  try {
+    await writeFile(`${cache}.unfinished`, JSON.stringify({ key, accelerator, kvmMs, tcgMs }))
+    await rename(`${cache}.unfinished`, cache)
+  } catch (error) {
+    input.log.warn({ err: error }, 'which accelerator is faster could not be kept: the next start tries again')
+  }
   return accelerator
 }
 

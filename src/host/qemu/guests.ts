@@ -73,9 +73,12 @@ export class Guests {
     return readdirSync(this.#options.serversDir).filter(isUuidLike)
   }
 
-  /** Takes up every guest that runs, and clears what those left that ended while nobody looked. */
+  /** Takes up every guest that runs, and clears what those left that ended while nobody looked; bounds all logs. */
   findAll(): void {
-    for (const serverId of this.listIds()) this.find(serverId)
+    for (const serverId of this.listIds()) {
+      this.find(serverId)
+      this.#boundLogs(serverId)
+    }
     removeEmptyCgroups(this.#options.cgroups)
   }
 

@@ -39,7 +39,7 @@ import { readBootId } from './run-record.ts'
 import { baseOfDisk, ensureOverlay, findDirectBoot } from './server-disk.ts'
 import { closeSockets } from './sockets-directory.ts'
 import { readQemuLog, startQemu } from './start-qemu.ts'
-import { prepareState } from './state-directory.ts'
+import { prepareState, type StateDirectory } from './state-directory.ts'
 
 export interface QemuDriverOptions {
   /** Absolute. The driver keeps its state in `servers/` below it, and a few small files beside. */
@@ -95,16 +95,29 @@ export class QemuDriver implements HostDriver {
     const { concurrentBoots, clock, log, user } = this.#options
     if (this.#started) return
     const programs = findQemuPrograms(this.#options.searchPath)
-    const { dataDir, serversDir, greeting } = prepareState(this.#options)
+    const { dataDir, serversDir, greeting } = this.#prepareState()
     const cgroups = detectCgroups(dataDir)
     if (cgroups.kind === 'none') log.warn('no control groups on this machine: guests run without CPU and memory limits')
     const choice = { wish: this.#options.accelerator, programs, user, dataDir, log }
-    const accelerator = await chooseAccelerator(choice)
+    const accelerator = await chooseAccelerator(choice).catch((error) => Promise.reject(toHostError(error)))
     await this.#options.network.start()
     const nudge = () => this.#nudge()
     const guests = new Guests({ serversDir, cgroups, concurrentBoots, clock, log, nudge })
     guests.findAll()
     this.#started = { guests, programs, accelerator, greeting, serversDir }
+  }
+
+  #prepareState(): StateDirectory {
+    try {
+      return prepareState(this.#options)
+    } catch (error) {
+      const known = toHostError(error)
+      if (known instanceof HostError) throw known
+      const { dataDir } = this.#options
+      throw new HostError('missing', `The data directory ${dataDir} cannot be used: ${(error as Error).message}`, {
+        cause: error,
+      })
+    }
   }
 
   async readFacts(): Promise<HostFacts> {
@@ -141,7 +154,7 @@ export class QemuDriver implements HostDriver {
   async removeDisks(serverId: string): Promise<void> {
     const { guests } = this.#ready
     await this.#locks.run(serverId, async () => {
-      if (guests.find(serverId)) throw new Error(`server ${serverId} runs; its files stay`)
+      if (guests.find(serverId)) throw new HostError('running', 'The server runs; its files stay.')
       guests.queue.leave(serverId)
       const files = guests.files(serverId)
       closeSockets(files)

@@ -35,6 +35,10 @@ export function readRecord(files: ServerFiles): RunRecord | undefined {
   }
 }
 
+/**
+ * Puts the record in the place of the one before. Not made to survive a power cut, which takes the guest with it: what
+ * is left then, nothing or a record that cannot be read, says off or crashed, and both are true.
+ */
 export function writeRecord(files: ServerFiles, record: RunRecord): void {
   writeFileSync(`${files.record}.unfinished`, JSON.stringify(record), { mode: 0o600 })
   renameSync(`${files.record}.unfinished`, files.record)

@@ -1,6 +1,7 @@
 import { existsSync } from 'node:fs'
-import { chmod, chown, mkdir, readFile, readlink, rename, rm } from 'node:fs/promises'
+import { chmod, chown, mkdir, open, readFile, readlink, rename, rm } from 'node:fs/promises'
 import { basename, dirname, join } from 'node:path'
+import { syncDirectory } from '../durable-file.ts'
 import { type DiskPlan, HostError } from '../host-driver.ts'
 import { run } from '../run-program.ts'
 import { demandSpace } from './host-facts.ts'
@@ -36,7 +37,8 @@ export function imageDisk(imagesDir: string, imageId: string): string {
 }
 
 /**
- * Makes the server's directory and, unless it is there, its disk: an overlay that appears whole or not at all.
+ * Makes the server's directory and, unless it is there, its disk: an overlay that appears whole or not at all, also
+ * after a power cut, for a disk that exists is never made anew.
  * @throws HostError `noImage`, `noSpace`.
  */
 export async function ensureOverlay(
@@ -74,7 +76,14 @@ export async function ensureOverlay(
   }
   await chmod(files.unfinishedDisk, 0o600)
   await chown(files.unfinishedDisk, host.user.uid, host.user.gid)
+  await syncFile(files.unfinishedDisk)
   await rename(files.unfinishedDisk, files.disk)
+  for (const directory of [files.directory, dirname(files.directory)]) await syncDirectory(directory)
+}
+
+async function syncFile(path: string): Promise<void> {
+  await using file = await open(path, 'r')
+  await file.sync()
 }
 
 /** @throws HostError `noImage` when there is none, or none of the house format: qcow2 that leans on no other file. */

@@ -1,7 +1,9 @@
 import { join } from 'node:path'
 
 /**
- * Where everything of one server lies. The directory belongs to root, so that a guest that broke out of QEMU cannot
+ * Where everything of one server lies. QEMU itself writes the console and the logs, and nothing bounds them while no
+ * Novella runs: a guest can then fill the file system. The next start cuts them.
+ * The directory belongs to root, so that a guest that broke out of QEMU cannot
  * put a symbolic link in the place of a log we read; and `sockets` to the user QEMU runs as only until QEMU has
  * made its sockets; the guest does not run before that is over.
  */

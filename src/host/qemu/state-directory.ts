@@ -1,4 +1,4 @@
-import { chmodSync, mkdirSync, realpathSync, statSync, writeFileSync } from 'node:fs'
+import { chmodSync, mkdirSync, realpathSync, renameSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { newId } from '../../lib/ids.ts'
 import { HostError } from '../host-driver.ts'
@@ -17,7 +17,8 @@ export interface StateDirectory {
 /**
  * Makes the driver's directories, and sees to it that QEMU's user can pass through to its servers' files: the data
  * directory itself is opened for passing (not for reading); what lies above it is not ours to open.
- * @throws HostError `missing` when this process lacks the rights, or the place is unfit, saying what to do.
+ * @throws HostError `missing` when this process lacks the rights, or the place is unfit, saying what to do; Error of a
+ * system call that failed.
  */
 export function prepareState(options: {
   dataDir: string
@@ -49,6 +50,8 @@ export function prepareState(options: {
     )
   }
   const greeting = join(serversDir, 'event-monitor-greeting.json')
-  writeFileSync(greeting, EVENT_MONITOR_GREETING, { mode: 0o600 })
+  // Whole or not at all: a QEMU that is not greeted reports no events, and its every end would look like a crash.
+  writeFileSync(`${greeting}.unfinished`, EVENT_MONITOR_GREETING, { mode: 0o600, flush: true })
+  renameSync(`${greeting}.unfinished`, greeting)
   return { dataDir, serversDir, greeting }
 }
