@@ -81,7 +81,8 @@ const Address = Type.Object({
   'OS-EXT-IPS-MAC:mac_addr': Type.Optional(Type.String()),
 })
 const Addresses = Type.Record(Type.String(), Type.Array(Address))
-const TextOrNull = Type.Union([Type.String(), Type.Null()])
+// As two types of one value, not as a choice of two schemas: those the serializer would try out one after the other.
+const TextOrNull = Type.Unsafe<string | null>({ type: ['string', 'null'] })
 
 const BriefServer = Type.Object({
   addresses: Addresses,
