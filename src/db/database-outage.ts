@@ -6,7 +6,9 @@ export class DatabaseUnavailableError extends Error {
   override readonly name = 'DatabaseUnavailableError'
 
   constructor(cause: unknown) {
-    super(`The database cannot be reached (${reasonOf(cause)}). Start it, or correct the setting 'database'.`, { cause })
+    super(`The database cannot be reached (${reasonOf(cause)}). Start it, or correct the setting 'database'.`, {
+      cause,
+    })
   }
 }
 
