@@ -169,6 +169,15 @@ test('a port whose plan cannot be read keeps its tap, is found by the next askin
   await world.network.ensurePort(one)
   assert.equal(JSON.parse(await readFile(world.file(one, `ports/${one.portId}.json`), 'utf8')).portId, one.portId)
 
+  const countTaps = async () =>
+    (await run('ip', ['-n', world.namespaceOf(one), '-o', 'link', 'show'])).stdout.match(/: tap/g)?.length
+  await damage(one)
+  await world.restart()
+  assert.equal(await countTaps(), 2)
+  await world.network.removePort(one.portId)
+  assert.equal(await countTaps(), 1)
+
+  await world.network.ensurePort(one)
   await damage(one)
   await damage(two)
   await world.restart()

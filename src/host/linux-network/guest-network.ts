@@ -100,13 +100,13 @@ export class GuestNetwork implements AsyncDisposable {
     return this.#alone(async () => {
       const { state, networkId } = this.#parts
       const others = [...this.#ports.values()].filter((port) => port.portId !== portId)
-      if (others.length === 0 && ![...this.#damaged].some((id) => id !== portId)) await this.#tearDown()
+      this.#damaged.delete(portId)
+      if (others.length + this.#damaged.size === 0) await this.#tearDown()
       else {
         if (this.#plan && (await this.#isThere())) await this.#settle(this.#design(this.#plan, others))
         await state.removePort(networkId, portId)
       }
       this.#ports.delete(portId)
-      this.#damaged.delete(portId)
     })
   }
 
