@@ -12,7 +12,7 @@ import { ManualClock } from '../../src/lib/clock.ts'
 import { newId } from '../../src/lib/ids.ts'
 import { until } from '../support/until.ts'
 import { WRITE_KEY } from './boot-sector-guest.ts'
-import { failsAs, GUEST_USER, greetings, QemuWorld, SECTOR_IMAGE, startedServer, typeTo } from './qemu-world.ts'
+import { failsAs, greetings, QemuWorld, SECTOR_IMAGE, startedServer, typeTo } from './qemu-world.ts'
 import { SmallDisk } from './small-disk.ts'
 
 test('a guest whose starter was killed before it could limit it is limited by the next one', async () => {
@@ -187,10 +187,10 @@ test('an orderly stop leaves a guest that is being started, and the next Novella
   assert.ok(failsAs('unreachable')(await starting))
   assert.notEqual(readStartTicks(pid), undefined)
   process.kill(pid, 'SIGCONT')
-  const { qmp, sockets } = world.files(server.serverId)
+  const { disk, qmp, sockets } = world.files(server.serverId)
   await until('it has its sockets', () => existsSync(qmp))
   assert.deepEqual(await world.askTools(server.serverId, 'query-status').then(readStatus), 'prelaunch')
-  assert.equal(statSync(sockets).uid, GUEST_USER.uid)
+  assert.equal(statSync(sockets).uid, statSync(disk).uid)
   await world.restart()
   await world.untilUp(server.serverId)
   assert.equal(statSync(sockets).uid, 0)

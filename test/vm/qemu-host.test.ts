@@ -33,11 +33,13 @@ const cacheDir = process.env.NOVELLA_CACHE_DIR ?? '/var/cache/novella'
 
 test('QEMU runs unprivileged, in a sandbox, and on an empty network of its own', async () => {
   await using world = await QemuWorld.open()
-  const { pid } = await startedServer(world)
+  const { server, pid } = await startedServer(world)
+  const { uid, gid } = statSync(world.files(server.serverId).disk)
+  assert.ok(uid > 1_000_000 && gid === uid)
   const status = readFileSync(`/proc/${pid}/status`, 'utf8')
   const field = (name: string) => new RegExp(`^${name}:[ \\t]*(.*)$`, 'm').exec(status)?.[1]?.trim()
-  assert.equal(field('Uid'), Array(4).fill(GUEST_USER.uid).join('\t'))
-  assert.equal(field('Gid'), Array(4).fill(GUEST_USER.gid).join('\t'))
+  assert.equal(field('Uid'), Array(4).fill(uid).join('\t'))
+  assert.equal(field('Gid'), Array(4).fill(gid).join('\t'))
   for (const set of ['CapInh', 'CapPrm', 'CapEff', 'CapBnd', 'CapAmb']) assert.match(field(set) ?? '', /^0+$/)
   assert.equal(field('Groups'), '')
   assert.equal(field('NoNewPrivs'), '1')
@@ -67,9 +69,27 @@ test('only the user QEMU runs as can read a disk, and QEMU can replace none of t
   await using world = await QemuWorld.open()
   const { server } = await startedServer(world)
   const files = world.files(server.serverId)
-  assert.deepEqual([statSync(files.disk).uid, statSync(files.disk).mode & 0o777], [GUEST_USER.uid, 0o600])
+  assert.equal(statSync(files.disk).mode & 0o777, 0o600)
   assert.deepEqual([statSync(files.sockets).uid, statSync(files.sockets).mode & 0o777], [0, 0o700])
   assert.deepEqual([statSync(files.directory).uid, statSync(files.directory).mode & 0o066], [0, 0])
+})
+
+test('every guest runs as a user of its own, which owns its disk, also after a change', async () => {
+  await using world = await QemuWorld.open()
+  const all = [await startedServer(world), await startedServer(world)]
+  const users = all.map(({ server }) => statSync(world.files(server.serverId).disk).uid)
+  assert.notEqual(users[0], users[1])
+  assert.deepEqual(
+    all.map(({ pid }) => statSync(`/proc/${pid}`).uid),
+    users,
+  )
+  const [{ server } = assert.fail()] = all
+  const files = world.files(server.serverId)
+  await world.driver.ensureOff(server.serverId)
+  writeFileSync(files.uid, `${users[1]}\n`) // as if another data directory had given it out
+  assert.equal(await world.driver.ensureOn(server), 'on')
+  assert.notEqual(statSync(files.disk).uid, users[1])
+  assert.equal(statSync(`/proc/${await world.readPid(server.serverId)}`).uid, statSync(files.disk).uid)
 })
 
 /** Starts a server from a process of its own, and kills that. */

@@ -15,3 +15,6 @@ export function toHostError(error: unknown): unknown {
   if (code === 'ENOMEM') return new HostError('noMemory', 'The host has not enough memory.', { cause: error })
   return error
 }
+
+/** A rejection with what `toHostError` makes of an error. */
+export const rejectAsHostError = (error: unknown): Promise<never> => Promise.reject(toHostError(error))

@@ -10,7 +10,7 @@ const words = (command: string[]) => command.filter((_, i) => command[i - 1] !==
 
 test('launchCommand: without taps QEMU gets an empty network and no rights', () => {
   assert.deepEqual(launchCommand(input), [
-    ...['/unshare', '--net', '/setpriv', '--reuid=7', '--regid=8', '--clear-groups'],
+    ...['/unshare', '--net', '--ipc', '/setpriv', '--reuid=7', '--regid=8', '--clear-groups'],
     ...['--no-new-privs', '--inh-caps=-all', '--bounding-set=-all', '/q', '-name', 'x'],
   ])
 })

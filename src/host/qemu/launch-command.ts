@@ -59,9 +59,14 @@ export function launchCommand(input: LaunchInput): string[] {
     ...[programs.ip, 'netns', 'exec', namespace],
     ...[programs.perl, '-e', OPEN_TAP, '--', String(fds[i]), tapName],
   ])
-  return [...taps, programs.unshare, '--net', ...asUser(programs.setpriv, user, input.extraGid), programs.qemu].concat(
-    input.qemuArgs,
-  )
+  return [
+    ...taps,
+    programs.unshare,
+    '--net',
+    '--ipc',
+    ...asUser(programs.setpriv, user, input.extraGid),
+    programs.qemu,
+  ].concat(input.qemuArgs)
 }
 
 /** The words that put before a command make it run as `user`, without capabilities and without a way to get any. */

@@ -7,7 +7,7 @@
  *
  * It does not decide who may run where, and knows images only as files; networks are behind `HostNetwork`.
  */
-import { existsSync } from 'node:fs'
+import { existsSync, lchownSync } from 'node:fs'
 import { rm } from 'node:fs/promises'
 import { connect } from 'node:net'
 import type { Duplex } from 'node:stream'
@@ -29,7 +29,7 @@ import { cleanConsole, lastLines, readConsoleTail } from './console-log.ts'
 import { hostStops } from './guest.ts'
 import { Guests } from './guests.ts'
 import { demandMemory, readMemory, readSpace, readVcpus } from './host-facts.ts'
-import { toHostError } from './host-failure.ts'
+import { rejectAsHostError, toHostError } from './host-failure.ts'
 import type { HostNetwork } from './host-network.ts'
 import { KeyedLock } from './keyed-lock.ts'
 import { launchCommand, type Tap, tapFds } from './launch-command.ts'
@@ -37,6 +37,8 @@ import { MOST_PORTS, qemuArgs } from './qemu-args.ts'
 import { findQemuPrograms, type QemuPrograms } from './qemu-programs.ts'
 import { readBootId } from './run-record.ts'
 import { baseOfDisk, ensureOverlay, findDirectBoot } from './server-disk.ts'
+import type { ServerFiles } from './server-files.ts'
+import { canHaveServerUsers, ensureServerUser, FIRST_SERVER_UID, type User } from './server-user.ts'
 import { closeSockets } from './sockets-directory.ts'
 import { readQemuLog, startQemu } from './start-qemu.ts'
 import { prepareState, type StateDirectory } from './state-directory.ts'
@@ -53,7 +55,7 @@ export interface QemuDriverOptions {
   accelerator: 'auto' | Accelerator
   /** How many guests may boot at once. */
   concurrentBoots: number
-  /** Whom QEMU runs as; it owns nothing but its servers' disks and sockets. */
+  /** Whom QEMU runs as when the accelerator is tried, and where servers cannot have users of their own. */
   user: { uid: number; gid: number }
   /** Started and disposed with the driver. */
   network: HostNetwork
@@ -75,6 +77,8 @@ interface Started {
   accelerator: Accelerator
   greeting: string
   serversDir: string
+  /** Whether each server has a user of its own. */
+  hasServerUsers: boolean
 }
 
 /** QEMU on this machine; needs root, to put guests under limits and give up rights before QEMU starts. */
@@ -95,21 +99,24 @@ export class QemuDriver implements HostDriver {
     const { concurrentBoots, clock, log, user } = this.#options
     if (this.#started) return
     const programs = findQemuPrograms(this.#options.searchPath)
-    const { dataDir, serversDir, greeting } = this.#prepareState()
+    const hasServerUsers = canHaveServerUsers()
+    if (!hasServerUsers) log.warn('this user namespace is small: all guests run as one user')
+    const { dataDir, serversDir, greeting } = this.#prepareState(hasServerUsers)
     const cgroups = detectCgroups(dataDir)
     if (cgroups.kind === 'none') log.warn('no control groups on this machine: guests run without CPU and memory limits')
     const choice = { wish: this.#options.accelerator, programs, user, dataDir, log }
-    const accelerator = await chooseAccelerator(choice).catch((error) => Promise.reject(toHostError(error)))
+    const accelerator = await chooseAccelerator(choice).catch(rejectAsHostError)
     await this.#options.network.start()
     const nudge = () => this.#nudge()
     const guests = new Guests({ serversDir, cgroups, concurrentBoots, clock, log, nudge })
     guests.findAll()
-    this.#started = { guests, programs, accelerator, greeting, serversDir }
+    this.#started = { guests, programs, accelerator, greeting, serversDir, hasServerUsers }
   }
 
-  #prepareState(): StateDirectory {
+  #prepareState(hasServerUsers: boolean): StateDirectory {
     try {
-      return prepareState(this.#options)
+      const user = hasServerUsers ? { uid: FIRST_SERVER_UID, gid: FIRST_SERVER_UID } : this.#options.user
+      return prepareState({ ...this.#options, user })
     } catch (error) {
       const known = toHostError(error)
       if (known instanceof HostError) throw known
@@ -145,10 +152,12 @@ export class QemuDriver implements HostDriver {
 
   async ensureDisk(disk: DiskPlan): Promise<void> {
     const { guests, programs } = this.#ready
-    const { imagesDir, user } = this.#options
-    await this.#locks.run(disk.serverId, () =>
-      ensureOverlay(disk, guests.files(disk.serverId), { imagesDir, user, qemuImg: programs.qemuImg }),
-    )
+    const { imagesDir } = this.#options
+    await this.#locks.run(disk.serverId, () => {
+      const files = guests.files(disk.serverId)
+      const findUser = () => this.#ensureUser(files)
+      return ensureOverlay(disk, files, { imagesDir, findUser, qemuImg: programs.qemuImg }).catch(rejectAsHostError)
+    })
   }
 
   async removeDisks(serverId: string): Promise<void> {
@@ -171,7 +180,7 @@ export class QemuDriver implements HostDriver {
   }
 
   async ensureOn(plan: ServerPlan): Promise<'on' | 'queued'> {
-    return await this.#locks.run(plan.serverId, () => this.#ensureOn(plan))
+    return await this.#locks.run(plan.serverId, () => this.#ensureOn(plan)).catch(rejectAsHostError)
   }
 
   async #ensureOn(plan: ServerPlan): Promise<'on' | 'queued'> {
@@ -188,29 +197,35 @@ export class QemuDriver implements HostDriver {
       return 'on'
     }
     if (status === 'shutdown') await running?.settleShutdown()
-    const command = await this.#launchCommand(plan)
+    const { command, user } = await this.#launchCommand(plan)
     if (!guests.queue.ask(plan.serverId)) return 'queued'
     try {
       guests.demandHeld()
       demandMemory(plan.ramMib + OVERHEAD_MIB)
-      await this.#launch(plan, command)
+      await this.#launch(plan, command, user)
       return 'on'
     } catch (error) {
       guests.queue.leave(plan.serverId)
-      throw toHostError(error)
+      throw error
     }
   }
 
-  async #launchCommand(plan: ServerPlan): Promise<string[]> {
+  async #launchCommand(plan: ServerPlan): Promise<{ command: string[]; user: User }> {
     const { guests, programs, accelerator } = this.#ready
-    const { imagesDir, user } = this.#options
+    const { imagesDir } = this.#options
     const files = guests.files(plan.serverId)
     const baseDisk = await baseOfDisk(files, imagesDir, plan.imageId)
+    const user = this.#ensureUser(files)
+    lchownSync(files.disk, user.uid, user.gid)
     const directBoot = await findDirectBoot(baseDisk)
     const taps = await this.#findTaps(plan)
     const args = qemuArgs({ plan, files, baseDisk, directBoot, accelerator, tapFds: tapFds(taps.length) })
     const extraGid = accelerator === 'kvm' ? await kvmGroup() : undefined
-    return launchCommand({ programs, taps, user, extraGid, qemuArgs: args })
+    return { command: launchCommand({ programs, taps, user, extraGid, qemuArgs: args }), user }
+  }
+
+  #ensureUser(files: ServerFiles): User {
+    return this.#ready.hasServerUsers ? ensureServerUser(this.#ready.serversDir, files) : this.#options.user
   }
 
   async #findTaps(plan: ServerPlan): Promise<Tap[]> {
@@ -228,14 +243,14 @@ export class QemuDriver implements HostDriver {
     )
   }
 
-  async #launch(plan: ServerPlan, command: readonly string[]): Promise<void> {
+  async #launch(plan: ServerPlan, command: readonly string[], user: User): Promise<void> {
     const { guests, greeting } = this.#ready
     const files = guests.files(plan.serverId)
     const limits = { vcpus: plan.vcpus, memoryMib: plan.ramMib + LIMIT_OVERHEAD_MIB }
     const record = startQemu({
       command,
       files,
-      user: this.#options.user,
+      user,
       greeting,
       startedAt: this.#options.clock.now(),
       limits,

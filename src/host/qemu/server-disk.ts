@@ -5,7 +5,6 @@ import { syncDirectory } from '../durable-file.ts'
 import { type DiskPlan, HostError } from '../host-driver.ts'
 import { run } from '../run-program.ts'
 import { demandSpace } from './host-facts.ts'
-import { toHostError } from './host-failure.ts'
 import { type Qcow2Header, readQcow2Header } from './qcow2-header.ts'
 import type { DirectBoot } from './qemu-args.ts'
 import type { ServerFiles } from './server-files.ts'
@@ -44,14 +43,14 @@ export function imageDisk(imagesDir: string, imageId: string): string {
 export async function ensureOverlay(
   plan: DiskPlan,
   files: ServerFiles,
-  host: { imagesDir: string; qemuImg: string; user: { uid: number; gid: number } },
+  host: { imagesDir: string; qemuImg: string; findUser: () => { uid: number; gid: number } },
 ): Promise<void> {
   if (existsSync(files.disk)) return
   const base = await newestDisk(host.imagesDir, plan.imageId)
   const { virtualBytes } = await readImage(base)
   const bytes = Math.max(plan.sizeGib * GIB, virtualBytes)
   await demandSpace(dirname(files.directory), SPACE_FOR_OVERLAY_BYTES)
-  await mkdir(files.directory, { recursive: true }).catch((error) => Promise.reject(toHostError(error)))
+  await mkdir(files.directory, { recursive: true })
   await chmod(files.directory, 0o711)
   await rm(files.unfinishedDisk, { force: true })
   const argv = [
@@ -75,7 +74,8 @@ export async function ensureOverlay(
     throw new HostError('startFailed', 'The disk could not be made.', { cause })
   }
   await chmod(files.unfinishedDisk, 0o600)
-  await chown(files.unfinishedDisk, host.user.uid, host.user.gid)
+  const { uid, gid } = host.findUser()
+  await chown(files.unfinishedDisk, uid, gid)
   await syncFile(files.unfinishedDisk)
   await rename(files.unfinishedDisk, files.disk)
   for (const directory of [files.directory, dirname(files.directory)]) await syncDirectory(directory)

@@ -15,6 +15,8 @@ export interface ServerFiles {
   unfinishedDisk: string
   /** What says that QEMU was started and not stopped by us: see run-record.ts. */
   record: string
+  /** The number of the user its QEMU runs as: see server-user.ts. */
+  uid: string
   /** The serial console, and what was cut off its front. */
   consoleLog: string
   olderConsoleLog: string
@@ -41,6 +43,7 @@ export function serverFiles(serversDir: string, serverId: string): ServerFiles {
     disk: join(directory, 'disk.qcow2'),
     unfinishedDisk: join(directory, 'disk.qcow2.unfinished'),
     record: join(directory, 'run.json'),
+    uid: join(directory, 'uid'),
     consoleLog: join(directory, 'console.log'),
     olderConsoleLog: join(directory, 'console.older.log'),
     eventLog: join(directory, 'events.log'),
