@@ -70,7 +70,9 @@ for (const database of DATABASES) {
       })
     })
 
-    test('a page is read off the index, in order, from its marker on', { skip: database === 'sqlite' ? false : 'the query plan that is read here is what SQLite says' }, async () => {
+    test('a page is read off the index, in order, from its marker on', {
+      skip: database === 'sqlite' ? false : 'the query plan that is read here is what SQLite says',
+    }, async () => {
       const { cloud, member } = shared()
       const filters = readServerFilters({}, { ...member, roles: [], isAdmin: false, requestId: '' })
       const [marker] = await cloud.db.read.selectFrom('servers').selectAll().limit(1).execute()
