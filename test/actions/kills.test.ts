@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { countersAndClaims, counting, hangingAt, LOSSES } from '../support/host-faults.ts'
+import { countersAndClaims, counting, hangingAt, LOSSES, reach } from '../support/host-faults.ts'
 import { begin, scenariosOn, untilDone } from '../support/scenarios.ts'
 import { DATABASES, testCloud } from '../support/test-cloud.ts'
 
@@ -30,19 +30,5 @@ for (const database of DATABASES) {
       const { counters, sums } = await countersAndClaims(cloud)
       assert.deepEqual(counters, sums)
     })
-  }
-}
-
-/** Turns the clock until the call comes: some steps wait before they ask. */
-async function reach(cloud: { clock: { advance(ms: number): void } }, reached: Promise<void>): Promise<void> {
-  let isReached = false
-  void reached.then(() => {
-    isReached = true
-  })
-  for (let tries = 0; !isReached; tries++) {
-    assert.ok(tries < 10_000, 'the call never came')
-    // A turn of the event loop lets the runner go on; a bit of time every now and then lets what waits come due.
-    await new Promise((resolve) => setImmediate(resolve))
-    if (tries % 20 === 19) cloud.clock.advance(250)
   }
 }

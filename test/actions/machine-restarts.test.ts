@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { counting, hangingAt } from '../support/host-faults.ts'
+import { counting, hangingAt, reach } from '../support/host-faults.ts'
 import { begin, scenariosOn, untilDone } from '../support/scenarios.ts'
 import { DATABASES, testCloud } from '../support/test-cloud.ts'
 
@@ -19,15 +19,7 @@ for (const database of DATABASES) {
         const hanging = hangingAt(nth, 'answer')
         cloud.host.intercept = hanging.intercept
         const serverId = await scenario.ask(cloud, beginning)
-        let isReached = false
-        void hanging.reached.then(() => {
-          isReached = true
-        })
-        for (let turns = 0; !isReached; turns++) {
-          assert.ok(turns < 20_000, 'the call never came')
-          await new Promise((resolve) => setImmediate(resolve))
-          if (turns % 20 === 19) cloud.clock.advance(250)
-        }
+        await reach(cloud, hanging.reached)
         cloud.host.rebootMachine()
         await cloud.killAndStart()
         await untilDone(cloud, serverId)

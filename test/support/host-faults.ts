@@ -1,5 +1,6 @@
 /** Loses host calls one by one, and kills the process at each: whatever is accepted must end well all the same. */
 
+import assert from 'node:assert/strict'
 import { HostError } from '../../src/host/host-driver.ts'
 import type { Intercept } from '../../src/host/memory/memory-driver.ts'
 import type { TestCloud } from './test-cloud.ts'
@@ -82,5 +83,19 @@ export async function countersAndClaims(cloud: TestCloud): Promise<{ counters: n
       sum(claims.map((claim) => claim.ramMib)),
       sum(claims.map((claim) => claim.diskGib)),
     ],
+  }
+}
+
+/** Turns the clock until the call comes: some steps wait before they ask. */
+export async function reach(cloud: TestCloud, reached: Promise<void>): Promise<void> {
+  let isReached = false
+  void reached.then(() => {
+    isReached = true
+  })
+  for (let tries = 0; !isReached; tries++) {
+    assert.ok(tries < 10_000, 'the call never came')
+    // A turn of the event loop lets the runner go on; a bit of time every now and then lets what waits come due.
+    await new Promise((resolve) => setImmediate(resolve))
+    if (tries % 20 === 19) cloud.clock.advance(250)
   }
 }
