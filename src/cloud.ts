@@ -7,6 +7,7 @@ import type { HostDriver } from './host/host-driver.ts'
 import { openHost } from './host/open-host.ts'
 import { registerHost } from './hosts/host-store.ts'
 import { addGauges } from './http/gauges.ts'
+import { KeptAnswers } from './http/kept-answers.ts'
 import { Metrics } from './http/metrics.ts'
 import { LoginGate } from './identity/login-gate.ts'
 import { TokenStore } from './identity/token-store.ts'
@@ -27,6 +28,7 @@ export interface Cloud extends AsyncDisposable {
   readonly tokens: TokenStore
   readonly logins: LoginGate
   readonly metrics: Metrics
+  readonly keptAnswers: KeptAnswers
   /** The hosts this process reaches, by name. */
   readonly hosts: ReadonlyMap<string, HostDriver>
   /** The durable actions, for those who accept them. */
@@ -56,7 +58,8 @@ export async function openCloud(given: Config, parts: CloudParts): Promise<Cloud
   const db = stack.use(await openDatabase(config.database || join(config.data, 'novella.db')))
   const box = SecretBox.fromFile(join(config.data, 'secret.key'))
   const metrics = new Metrics()
-  const base = { config, log, clock, db, box, metrics, tokens: new TokenStore(), logins: new LoginGate() }
+  const keptAnswers = new KeptAnswers(db)
+  const base = { config, log, clock, db, box, metrics, keptAnswers, tokens: new TokenStore(), logins: new LoginGate() }
 
   const host = stack.use(
     parts.host ??

@@ -13,6 +13,8 @@ declare module 'autocannon' {
   export default function autocannon(options: {
     url: string
     headers?: Record<string, string>
+    /** Puts another text for each request where the URL says `[<id>]`. */
+    idReplacement?: boolean
     connections: number
     /** Seconds. */
     duration: number

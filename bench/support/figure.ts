@@ -7,9 +7,9 @@ export interface Figure {
   floor?: number
   /** Which of the two divided by the other the reach speaks of; by default ours by floor. */
   ratio?: number
-  /** What is to be reached, as issue 2 has it: `≤ 5 ms`. */
-  reach: string
-  isReached: boolean
+  /** What is to be reached, as the issues have it: `≤ 5 ms`. Undefined when the figure is there to be known only. */
+  reach?: string
+  isReached?: boolean
 }
 
 /** A number with three digits that count. */
@@ -32,5 +32,5 @@ export function row({ name, ours, floor, ratio, reach, isReached }: Figure): str
     floor === undefined ? '–' : shown(floor),
     quotient === undefined ? '–' : shown(quotient),
   ]
-  return `| ${[...cells, reach, isReached ? 'yes' : '**no**'].join(' | ')} |`
+  return `| ${[...cells, ...(reach === undefined ? ['–', '–'] : [reach, isReached ? 'yes' : '**no**'])].join(' | ')} |`
 }

@@ -5,7 +5,13 @@
 import autocannon from 'autocannon'
 
 const { url, headers, connections, seconds } = JSON.parse(process.argv[2] ?? '{}')
-const result = await autocannon({ url, headers, connections, duration: seconds })
+const result = await autocannon({
+  url,
+  headers,
+  connections,
+  duration: seconds,
+  idReplacement: url.includes('[<id>]'),
+})
 const { requests, latency, errors, timeouts, non2xx } = result
 const failed = errors + timeouts + non2xx
 console.log(

@@ -3,6 +3,7 @@ import { Child } from './child.ts'
 import { readCpuMs } from './statistics.ts'
 
 export interface LoadTarget {
+  /** `[<id>]` in it is another text in each request. */
   url: string
   headers?: Record<string, string>
   /** The process that answers. */

@@ -32,6 +32,8 @@ export interface Engine {
   isDuplicate(error: unknown): boolean
   /** Why the database could not do its work, when `error` says that; undefined for every other error. */
   outageOf(error: unknown): Outage | undefined
+  /** Moves on with each write; undefined where others may write unseen. */
+  version(): number | undefined
   /** Runs work that may take longer than any query of a caller, on connections of its own where that needs some. */
   unhurried(work: (db: Kysely<Schema>) => Promise<void>): Promise<void>
   close(): Promise<void>
@@ -67,6 +69,14 @@ export class Database implements AsyncDisposable {
         if (tries === TRIES || !this.#engine.isConflict(error)) throw error
       }
     }
+  }
+
+  /**
+   * A number that is another one after every change of the database: what was read under a number is true while it
+   * stands. Undefined on PostgreSQL, which others may write to unseen.
+   */
+  version(): number | undefined {
+    return this.#engine.version()
   }
 
   /** Whether `error` says that a unique key was already there. */

@@ -41,6 +41,7 @@ export function openPostgres(url: string): Engine {
     isDuplicate: (error) => codeOf(error) === UNIQUE_VIOLATION,
     outageOf: (error) =>
       error instanceof DatabaseUnavailableError ? 'unreachable' : codeOf(error) === DISK_FULL ? 'full' : undefined,
+    version: () => undefined,
     async unhurried(work) {
       const patient = connect(url, {})
       try {

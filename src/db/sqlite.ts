@@ -23,7 +23,14 @@ export function openSqlite(path: string): Engine {
   reader.exec('pragma query_only = on')
   const snapshot = new TurnSnapshot(reader)
   const reads = adapt(reader, () => snapshot.begin())
-  const writerDb = new Kysely<Schema>({ dialect: new SqliteDialect({ database: adapt(writer, () => snapshot.end()) }) })
+  // Nobody else writes to the file: the data directory is locked. The commit is a statement, too, so what was read
+  // between a write and its commit is known to be old.
+  let version = 0
+  const onWrite = () => {
+    version++
+    snapshot.end()
+  }
+  const writerDb = new Kysely<Schema>({ dialect: new SqliteDialect({ database: adapt(writer, onWrite) }) })
   const readerDb = new Kysely<Schema>({ dialect: new SqliteDialect({ database: reads }) })
   readDirectly(readerDb, (sql, parameters) => reads.prepare(sql).all(parameters))
   return {
@@ -33,6 +40,7 @@ export function openSqlite(path: string): Engine {
     isConflict: () => false,
     isDuplicate: (error) => error instanceof Error && /^(UNIQUE|PRIMARY KEY) constraint failed/.test(error.message),
     outageOf: (error) => ((error as { errcode?: number } | null)?.errcode === SQLITE_FULL ? 'full' : undefined),
+    version: () => version,
     unhurried: (work) => work(writerDb),
     async close() {
       snapshot.end()

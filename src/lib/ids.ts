@@ -1,4 +1,4 @@
-import { createHash, randomBytes, randomInt, randomUUID } from 'node:crypto'
+import { hash, randomBytes, randomInt, randomUUID } from 'node:crypto'
 
 /** A new UUID with dashes: servers, images, ports and whatever else the API calls "uuid". */
 export const newId = (): string => randomUUID()
@@ -10,7 +10,7 @@ export const newHexId = (): string => randomUUID().replaceAll('-', '')
 export const newSecret = (): string => randomBytes(32).toString('base64url')
 
 /** What is stored of a secret: revoking it is deleting this hash. A 256-bit random secret needs no slow hash. */
-export const hashSecret = (secret: string): string => createHash('sha256').update(secret).digest('hex')
+export const hashSecret = (secret: string): string => hash('sha256', secret, 'hex')
 
 const READABLE = 'ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz23456789'
 

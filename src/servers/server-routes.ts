@@ -4,6 +4,7 @@ import { Type } from 'typebox'
 import type { Cloud } from '../cloud.ts'
 import { ApiError } from '../http/api-error.ts'
 import type { App } from '../http/app.ts'
+import { sendKept } from '../http/kept-answers.ts'
 import { sendOnce } from '../http/once.ts'
 import { nextLink } from '../http/paging.ts'
 import { enforce } from '../http/policy.ts'
@@ -89,9 +90,12 @@ export function serverRoutes(app: App, cloud: Cloud): void {
     '/v2/:projectId/servers/:serverId',
     { schema: { params: Params, response: { 200: FullAnswer } }, config: { operation: 'servers:read' } },
     async (request, reply) => {
-      const server = await getServer(db.read, request.caller, request.params.serverId)
-      const [shown] = await withCards(db.read, [server])
-      return reply.send({ server: shown && fullView(shown, viewOf(request)) } as never)
+      await sendKept(cloud, request, reply, async () => {
+        const server = await getServer(db.read, request.caller, request.params.serverId)
+        const [shown] = await withCards(db.read, [server])
+        return { server: shown && fullView(shown, viewOf(request)) }
+      })
+      return reply
     },
   )
 
