@@ -1,11 +1,10 @@
-import { mkdirSync } from 'node:fs'
 import type { AddressInfo } from 'node:net'
 import { join } from 'node:path'
 import { openCloud } from '../cloud.ts'
 import { type Config, ConfigError, readListen } from '../config.ts'
 import { bootFirstServer } from '../first-server.ts'
 import { buildApp } from '../http/app.ts'
-import { DataDirectoryError } from '../lib/data-directory.ts'
+import { makeDataDirectory } from '../lib/data-directory.ts'
 import { openLog } from '../lib/log.ts'
 import { seed } from '../seed.ts'
 import { newProgress } from './progress.ts'
@@ -61,14 +60,7 @@ export async function up(config: Config): Promise<void> {
 
 function logFile(config: Config): string {
   if (config.log !== '') return config.log
-  try {
-    mkdirSync(config.data, { recursive: true, mode: 0o711 })
-  } catch (error) {
-    throw new DataDirectoryError(
-      `The data directory ${config.data} cannot be made: ${(error as Error).message}. Choose another with --data.`,
-      { cause: error },
-    )
-  }
+  makeDataDirectory(config.data)
   return join(config.data, 'novella.log')
 }
 

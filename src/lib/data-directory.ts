@@ -1,11 +1,27 @@
-import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { existsSync, readFileSync, writeFileSync } from 'node:fs'
 import { hostname } from 'node:os'
 import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
+import { makeDirectory } from './make-directory.ts'
 
 /** The data directory cannot be used; the message says why and what to do. */
 export class DataDirectoryError extends Error {
   override readonly name = 'DataDirectoryError'
+}
+
+/**
+ * Makes the directory unless it is there. Others may pass through: QEMU, as a user of its own, has files below it.
+ * @throws DataDirectoryError when it cannot be made.
+ */
+export function makeDataDirectory(directory: string): void {
+  try {
+    makeDirectory(directory, 0o711)
+  } catch (error) {
+    throw new DataDirectoryError(
+      `The data directory ${directory} cannot be made: ${(error as Error).message}. Choose another with --data.`,
+      { cause: error },
+    )
+  }
 }
 
 /**
@@ -15,13 +31,7 @@ export class DataDirectoryError extends Error {
  */
 export function lockDataDirectory(directory: string): Disposable {
   const ownerFile = join(directory, 'novella.pid')
-  try {
-    mkdirSync(directory, { recursive: true, mode: 0o711 })
-  } catch (error) {
-    throw new DataDirectoryError(`The data directory ${directory} cannot be made: ${(error as Error).message}.`, {
-      cause: error,
-    })
-  }
+  makeDataDirectory(directory)
   const lock = openLock(directory)
   try {
     lock.exec('begin exclusive')

@@ -111,12 +111,18 @@ test('a database of a newer version is left as it is', async () => {
   assert.match(stderr, /written by a newer Novella \(it holds 9999-of-tomorrow\).*nothing was changed/)
 })
 
-test('a data directory that cannot be made is named', async () => {
+test('a data directory that cannot be made is named, with what to do', async () => {
   using data = new DataDirectory()
   writeFileSync(join(data.path, 'file'), '')
-  const { code, stderr } = await novella('up', '--data', join(data.path, 'file', 'below'), ...MEMORY)
-  assert.equal(code, 1)
-  assert.match(stderr, /The data directory .*file\/below cannot be made.*--data/)
+  // The second is one where Node's own recursive mkdir would never come back.
+  for (const directory of [join(data.path, 'file', 'below'), '/proc/novella']) {
+    for (const log of [[], ['--log', '-']]) {
+      const { code, stderr } = await novella('up', '--data', directory, ...MEMORY, ...log)
+      assert.equal(code, 1)
+      assert.match(stderr, /^novella: The data directory \S+ cannot be made: .*\. Choose another with --data\.\n$/)
+      assert.ok(stderr.includes(directory), stderr)
+    }
+  }
 })
 
 for (const [args, message] of [
