@@ -42,13 +42,24 @@ export interface SubnetPlan {
   /** The address the DHCP and metadata service answers from; null when DHCP is off. */
   dhcpAddress: string | null
   dnsNameservers: string[]
-  hostRoutes: { destination: string; nexthop: string }[]
+  hostRoutes: Route[]
+  /** IPv6 only: how guests learn their addresses; null: not from the network. */
+  ipv6Mode: 'slaac' | 'dhcpv6-stateless' | 'dhcpv6-stateful' | null
+}
+
+export interface Route {
+  destination: string
+  nexthop: string
 }
 
 export interface NetworkPlan {
   networkId: string
   /** Bytes. */
   mtu: number
+  /** A network that is not up passes nothing. */
+  isUp: boolean
+  /** Leads out of the cloud: routers have gateways and floating IPs on it, and guests are never on it. */
+  isExternal: boolean
   subnets: SubnetPlan[]
 }
 
@@ -63,6 +74,15 @@ export interface RulePlan {
   /** For ICMP the code. */
   portRangeMax: number | null
   remoteIpPrefix: string | null
+  /** Instead of a prefix: the members of this group, whose addresses the plan of the rule's own group lists. */
+  remoteGroupId: string | null
+}
+
+export interface SecurityGroupPlan {
+  groupId: string
+  rules: RulePlan[]
+  /** For each group that a rule names as remote: the addresses its members may send from, prefixes too, in no order. */
+  members: { groupId: string; addresses: string[] }[]
 }
 
 /** A network card of a server and all that its network must know to serve it. */
@@ -74,9 +94,45 @@ export interface PortPlan {
   hostName: string
   addresses: { subnetId: string; ipAddress: string }[]
   network: NetworkPlan
-  /** Whether source addresses other than its own are dropped. */
+  /** A port that is not up passes nothing. */
+  isUp: boolean
+  /** Whether source addresses other than its own, and the allowed ones, are dropped. */
   antiSpoofing: boolean
-  rules: RulePlan[]
+  /** What it may send from besides its own addresses; `ipAddress` may be a prefix. */
+  allowedAddresses: { ipAddress: string; macAddress: string }[]
+  /** What its DHCP answers carry besides: dnsmasq's name or the number of the option. */
+  dhcpOptions: { name: string; value: string; ipVersion: 4 | 6 }[]
+  /** Its groups; without any it can only answer DHCP. Null: it is not filtered at all. */
+  securityGroups: SecurityGroupPlan[] | null
+}
+
+/** One end of a router: on a network of a tenant, or its gateway on an external one. */
+export interface RouterPortPlan {
+  portId: string
+  macAddress: string
+  addresses: { subnetId: string; ipAddress: string }[]
+  network: NetworkPlan
+}
+
+/** A router: the only way between networks, and out of the cloud. */
+export interface RouterPlan {
+  routerId: string
+  /** A router that is not up passes nothing. */
+  isUp: boolean
+  interfaces: RouterPortPlan[]
+  gateway: (RouterPortPlan & { hasSnat: boolean }) | null
+  /** Besides the networks of its interfaces and the gateway's default route. */
+  routes: Route[]
+  /** 1:1, in both directions; `rateLimitKbps` holds for each direction, 0: no limit. */
+  floatingIps: { floatingIpId: string; ipAddress: string; fixedIpAddress: string; rateLimitKbps: number }[]
+  /** From an address of the outside (the gateway's own when null) to one inside. */
+  portForwardings: {
+    outsideAddress: string | null
+    outsidePort: number
+    insideAddress: string
+    insidePort: number
+    protocol: 'tcp' | 'udp'
+  }[]
 }
 
 /** A server as the host must run it. The disk is asked for before, with `ensureDisk`. */
@@ -85,7 +141,16 @@ export interface ServerPlan {
   vcpus: number
   ramMib: number
   imageId: string
-  ports: { portId: string; networkId: string; macAddress: string; mtu: number }[]
+  ports: CardPlan[]
+}
+
+/** A network card as the guest sees it. */
+export interface CardPlan {
+  portId: string
+  networkId: string
+  macAddress: string
+  /** Bytes. */
+  mtu: number
 }
 
 export interface HostServer {
@@ -138,6 +203,18 @@ export interface HostDriver extends AsyncDisposable {
   ensurePort(port: PortPlan): Promise<void>
   /** The tap and the filter; with the last port of a network on this host, its namespace and services too. */
   removePort(portId: string): Promise<void>
+  /** Applies what changed of a network (subnets, MTU, up or not); does nothing when no port or router here is on it. */
+  ensureNetwork(network: NetworkPlan): Promise<void>
+  /**
+   * Applies the rules and members of a group to all ports here that are in it, in one change for each network; ports of
+   * other groups are not touched. Does nothing when no port is.
+   */
+  ensureSecurityGroup(group: SecurityGroupPlan): Promise<void>
+  /** The router with all its ends, routes, floating IPs and forwardings; what the plan does not name goes. */
+  ensureRouter(router: RouterPlan): Promise<void>
+  removeRouter(routerId: string): Promise<void>
+  /** Ids of all ports and routers this host has a trace of, in no order. */
+  readNetworking(): Promise<{ portIds: string[]; routerIds: string[] }>
 
   /**
    * Starts the guest unless it runs; one that is paused runs on. `queued` means: too many guests are booting, ask again; each asking keeps
@@ -148,6 +225,17 @@ export interface HostDriver extends AsyncDisposable {
   ensureOn(plan: ServerPlan): Promise<'on' | 'queued'>
   /** Cuts the power; resolves when the guest is gone. A server that had crashed is `off` from then on. */
   ensureOff(serverId: string): Promise<void>
+  /**
+   * Plugs a card into a guest that runs; does nothing when it has it, or does not run.
+   * @throws HostError `notPlugged` when its port is not there; `startFailed` when the machine takes no more cards.
+   */
+  ensureCard(serverId: string, card: CardPlan): Promise<void>
+  /**
+   * Takes a card out of a guest that runs; does nothing when it has none such.
+   * @throws HostError `unreachable` when the guest does not let go of it, while it boots for instance.
+   */
+  removeCard(serverId: string, portId: string): Promise<void>
+
   /** Asks the guest through ACPI to shut down; does nothing when it does not run. Does not wait. */
   pressPowerButton(serverId: string): Promise<void>
 

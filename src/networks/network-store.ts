@@ -31,7 +31,7 @@ export async function listSubnets(read: Reader, networkId: string): Promise<Row<
 
 /** What a host must know of a network. */
 export async function readNetworkPlan(read: Reader, networkId: string): Promise<NetworkPlan> {
-  const network = await read.selectFrom('networks').select('mtu').where('id', '=', networkId).executeTakeFirstOrThrow()
+  const network = await read.selectFrom('networks').selectAll().where('id', '=', networkId).executeTakeFirstOrThrow()
   const services = await read
     .selectFrom('portAddresses')
     .innerJoin('ports', 'ports.id', 'portAddresses.portId')
@@ -43,6 +43,8 @@ export async function readNetworkPlan(read: Reader, networkId: string): Promise<
   return {
     networkId,
     mtu: network.mtu,
+    isUp: network.isUp === 1,
+    isExternal: network.isExternal === 1,
     subnets: subnets.map((subnet) => ({
       subnetId: subnet.id,
       cidr: subnet.cidr,
@@ -53,6 +55,7 @@ export async function readNetworkPlan(read: Reader, networkId: string): Promise<
         : null,
       dnsNameservers: JSON.parse(subnet.dnsNameservers),
       hostRoutes: JSON.parse(subnet.hostRoutes),
+      ipv6Mode: subnet.ipv6AddressMode,
     })),
   }
 }

@@ -15,7 +15,7 @@ const MTU = 1450
 export async function seedNetworks(tx: Tx, projectId: string, now: number): Promise<void> {
   const existing = await tx.selectFrom('networks').select('id').where('id', '=', SHARED_NETWORK_ID).executeTakeFirst()
   if (existing) return
-  const network = { projectId, isUp: 1, mtu: MTU, createdAt: now } as const
+  const network = { projectId, isUp: 1, mtu: MTU, createdAt: now, updatedAt: now } as const
   await tx
     .insertInto('networks')
     .values([
@@ -39,6 +39,7 @@ export async function seedNetworks(tx: Tx, projectId: string, now: number): Prom
       allocationPools: JSON.stringify([{ start: formatIpv4(first + 2), end: formatIpv4(last - 1) }]),
       hostRoutes: '[]',
       createdAt: now,
+      updatedAt: now,
     })
     .execute()
   await insertPort(tx, {

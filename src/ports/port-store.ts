@@ -6,7 +6,7 @@ import { ApiError } from '../http/api-error.ts'
 import { newId, newMacAddress } from '../lib/ids.ts'
 import { formatIpv4, parseCidr4, parseIpv4 } from '../lib/ipv4.ts'
 import { listSubnets, readNetworkPlan } from '../networks/network-store.ts'
-import { listRulesOfPort } from '../security-groups/security-group-store.ts'
+import { readGroupPlansOfPort } from '../security-groups/group-plan.ts'
 
 /** Random picks before all taken addresses are read; with half a pool taken, one in 256 gets so far. */
 const PICKS = 8
@@ -62,6 +62,7 @@ async function insertRow(tx: Tx, id: string, port: NewPort): Promise<void> {
         hasAntiSpoofing: 1,
         isOwnedByServer: port.isOwnedByServer ? 1 : 0,
         createdAt: port.now,
+        updatedAt: port.now,
       })
       .onConflict((conflict) => conflict.column('macAddress').doNothing())
       .executeTakeFirstOrThrow()
@@ -142,13 +143,28 @@ export async function listPortsOfServer(read: Reader, serverId: string): Promise
 
 /** What the host must know of a port. */
 export async function readPortPlan(read: Reader, port: Row<'ports'>, hostName: string): Promise<PortPlan> {
-  const [addresses, network, rules] = await Promise.all([
+  const [addresses, network, securityGroups] = await Promise.all([
     read.selectFrom('portAddresses').select(['subnetId', 'ipAddress']).where('portId', '=', port.id).execute(),
     readNetworkPlan(read, port.networkId),
-    listRulesOfPort(read, port.id),
+    readGroupPlansOfPort(read, port.id),
   ])
   const { id: portId, deviceId: serverId, macAddress } = port
-  return { portId, serverId, macAddress, hostName, addresses, network, antiSpoofing: port.hasAntiSpoofing === 1, rules }
+  const isFiltered = port.hasPortSecurity === 1
+  const pairs = JSON.parse(port.allowedAddressPairs) as { ip_address: string; mac_address: string }[]
+  const options = JSON.parse(port.extraDhcpOptions) as { opt_name: string; opt_value: string; ip_version: 4 | 6 }[]
+  return {
+    portId,
+    serverId,
+    macAddress,
+    hostName,
+    addresses,
+    network,
+    isUp: port.isUp === 1,
+    antiSpoofing: isFiltered && port.hasAntiSpoofing === 1,
+    allowedAddresses: pairs.map((pair) => ({ ipAddress: pair.ip_address, macAddress: pair.mac_address })),
+    dhcpOptions: options.map((one) => ({ name: one.opt_name, value: one.opt_value, ipVersion: one.ip_version })),
+    securityGroups: isFiltered ? securityGroups : null,
+  }
 }
 
 /** Gives an existing, unused port to a server; false when something else was quicker. */

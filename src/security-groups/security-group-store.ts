@@ -13,6 +13,7 @@ const ingress = (protocol: string, port: number | null): RulePlan => ({
   portRangeMin: port,
   portRangeMax: port,
   remoteIpPrefix: null,
+  remoteGroupId: null,
 })
 
 /** What a new group allows: everything out; ping, ssh and web in. Source: shared/spec/uos-network.md, section 4. */
@@ -24,6 +25,7 @@ const FIRST_RULES: RulePlan[] = [
     portRangeMin: null,
     portRangeMax: null,
     remoteIpPrefix: null,
+    remoteGroupId: null,
   },
   ingress('icmp', null),
   ingress('tcp', 22),
@@ -32,7 +34,11 @@ const FIRST_RULES: RulePlan[] = [
 ]
 
 /** The project's `default` group, made on the first look. */
-export async function ensureDefaultGroup(tx: Tx, projectId: string, now: number): Promise<Row<'securityGroups'>> {
+export async function ensureDefaultGroup(
+  tx: Tx,
+  projectId: string,
+  now: number,
+): Promise<Pick<Row<'securityGroups'>, 'id' | 'name'>> {
   const find = () =>
     tx
       .selectFrom('securityGroups')
@@ -42,7 +48,14 @@ export async function ensureDefaultGroup(tx: Tx, projectId: string, now: number)
       .executeTakeFirst()
   const existing = await find()
   if (existing) return existing
-  const group = { id: newId(), projectId, name: DEFAULT_GROUP, description: 'Default security group', createdAt: now }
+  const group = {
+    id: newId(),
+    projectId,
+    name: DEFAULT_GROUP,
+    description: 'Default security group',
+    createdAt: now,
+    updatedAt: now,
+  }
   const { numInsertedOrUpdatedRows } = await tx
     .insertInto('securityGroups')
     .values(group)
@@ -54,7 +67,9 @@ export async function ensureDefaultGroup(tx: Tx, projectId: string, now: number)
   }
   await tx
     .insertInto('securityGroupRules')
-    .values(FIRST_RULES.map((rule) => ({ id: newId(), securityGroupId: group.id, ...rule })))
+    .values(
+      FIRST_RULES.map((rule) => ({ id: newId(), securityGroupId: group.id, createdAt: now, updatedAt: now, ...rule })),
+    )
     .execute()
   return group
 }
@@ -70,15 +85,5 @@ export async function listGroupsNamed(
     .selectAll()
     .where('projectId', '=', projectId)
     .where((where) => where.or([where('name', '=', nameOrId), where('id', '=', nameOrId)]))
-    .execute()
-}
-
-/** All rules of the groups of a port, in no order. */
-export async function listRulesOfPort(read: Reader, portId: string): Promise<RulePlan[]> {
-  return read
-    .selectFrom('securityGroupRules')
-    .innerJoin('portSecurityGroups', 'portSecurityGroups.securityGroupId', 'securityGroupRules.securityGroupId')
-    .select(['direction', 'ethertype', 'protocol', 'portRangeMin', 'portRangeMax', 'remoteIpPrefix'])
-    .where('portSecurityGroups.portId', '=', portId)
     .execute()
 }

@@ -13,7 +13,7 @@ export async function addNetwork(
   await cloud.cloud.db.transaction(async (tx) => {
     await tx
       .insertInto('networks')
-      .values({ id, projectId, name, isShared: 0, isExternal: 0, isUp: 1, mtu: 1450, createdAt })
+      .values({ id, projectId, name, isShared: 0, isExternal: 0, isUp: 1, mtu: 1450, createdAt, updatedAt: createdAt })
       .execute()
     await tx
       .insertInto('subnets')
@@ -30,6 +30,7 @@ export async function addNetwork(
         allocationPools: JSON.stringify([{ start: formatIpv4(first + 2), end: formatIpv4(last - 1) }]),
         hostRoutes: '[]',
         createdAt,
+        updatedAt: createdAt,
       })
       .execute()
   })

@@ -4,6 +4,7 @@ import { mkdir, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { after, test } from 'node:test'
 import type { PortPlan } from '../../src/host/host-driver.ts'
+import { groupOf } from '../../src/host/linux-network/example-plans.ts'
 import { FLOWS_PER_ADDRESS } from '../../src/host/linux-network/flow-limit.ts'
 import { buildTiny } from '../../src/images/tiny/build-tiny.ts'
 import { newId, newMacAddress } from '../../src/lib/ids.ts'
@@ -17,7 +18,7 @@ after(async () => assert.deepEqual(await listLeftNamespaces(), [], 'namespaces w
 test('a guest is reached where a rule allows it, from another guest and from the namespace alike', async () => {
   await using world = await NetworkWorld.open()
   const newPort = newNetwork()
-  const [plan, other] = [newPort({ rules: [OUT, allow('tcp', 22)] }), newPort()]
+  const [plan, other] = [newPort({ securityGroups: [groupOf(OUT, allow('tcp', 22))] }), newPort()]
   await world.ensure(plan, other)
   await using web = await StandIn.plug(world.network, plan)
   await using peer = await StandIn.plug(world.network, other)
@@ -32,7 +33,7 @@ test('a guest is reached where a rule allows it, from another guest and from the
   assert.equal(await web.agent.tryConnect(peer.address, 22), 'silent')
 
   // The rule for one source lets in that one.
-  await world.ensure({ ...other, rules: [OUT, allow('tcp', 22, `${web.address}/32`)] })
+  await world.ensure({ ...other, securityGroups: [groupOf(OUT, allow('tcp', 22, `${web.address}/32`))] })
   assert.equal(await web.agent.connect(peer.address, 22), 'open')
   assert.equal(await inside.tryConnect(peer.address, 22), 'silent')
 })
@@ -40,7 +41,7 @@ test('a guest is reached where a rule allows it, from another guest and from the
 test('a rule that is taken away ends the connections it had allowed, and no rule for egress means none', async () => {
   await using world = await NetworkWorld.open()
   const newPort = newNetwork()
-  const [plan, other] = [newPort({ rules: [OUT, allow('tcp', 22)] }), newPort()]
+  const [plan, other] = [newPort({ securityGroups: [groupOf(OUT, allow('tcp', 22))] }), newPort()]
   await world.ensure(plan, other)
   await using web = await StandIn.plug(world.network, plan)
   await using peer = await StandIn.plug(world.network, other)
@@ -48,10 +49,13 @@ test('a rule that is taken away ends the connections it had allowed, and no rule
   assert.equal(await peer.agent.ask({ ask: 'hold', address: web.address, port: 22 }), 'open')
   assert.equal(await peer.agent.ask({ ask: 'echo', text: 'one', waitMs: PATIENCE_MS }), 'one')
 
-  await world.ensure({ ...plan, rules: [OUT] })
+  await world.ensure({ ...plan, securityGroups: [groupOf(OUT)] })
   assert.equal(await peer.agent.ask({ ask: 'echo', text: 'two', waitMs: SILENCE_MS }), 'silent')
 
-  await world.ensure({ ...plan, rules: [OUT, allow('tcp', 22)] }, { ...other, rules: [] })
+  await world.ensure(
+    { ...plan, securityGroups: [groupOf(OUT, allow('tcp', 22))] },
+    { ...other, securityGroups: [groupOf()] },
+  )
   assert.equal(await peer.agent.tryConnect(web.address, 22), 'silent')
   assert.deepEqual(await peer.agent.ask(metadata), { status: 200, body: `${plan.network.networkId} ${peer.address}` })
 })
@@ -89,7 +93,7 @@ test('frames with a foreign address or MAC are dropped, unless anti-spoofing is 
   await using world = await NetworkWorld.open()
   const newPort = newNetwork()
   const plan = newPort()
-  const other = newPort({ rules: [OUT, anything('ingress')] })
+  const other = newPort({ securityGroups: [groupOf(OUT, anything('ingress'))] })
   await world.ensure(plan, other)
   await using liar = await StandIn.plug(world.network, plan)
   await using peer = await StandIn.plug(world.network, other)
@@ -127,7 +131,7 @@ test('frames with a foreign address or MAC are dropped, unless anti-spoofing is 
 test('broadcasts and frames for a foreign address meet the security group of each receiver', async () => {
   await using world = await NetworkWorld.open()
   const newPort = newNetwork()
-  const [plan, closed, open] = [newPort(), newPort(), newPort({ rules: [OUT, allow('udp', 9)] })]
+  const [plan, closed, open] = [newPort(), newPort(), newPort({ securityGroups: [groupOf(OUT, allow('udp', 9))] })]
   await world.ensure(plan, closed, open)
   await using sender = await StandIn.plug(world.network, plan)
   await using first = await StandIn.plug(world.network, closed)
@@ -152,7 +156,7 @@ test('a guest that opens connections without end leaves room for the others, als
   const newPort = newNetwork()
   const [plan, other] = [
     newPort(),
-    newPort({ rules: [OUT, allow('tcp', 22), { ...allow('udp', 1), portRangeMax: 65_535 }] }),
+    newPort({ securityGroups: [groupOf(OUT, allow('tcp', 22), { ...allow('udp', 1), portRangeMax: 65_535 })] }),
   ]
   await world.ensure(plan, other)
   await using greedy = await StandIn.plug(world.network, plan)
@@ -268,7 +272,7 @@ test('real guests boot by DHCP and metadata, and the default group holds for pin
   const newPort = newNetwork()
   const ping = { ...allow('icmp', 0), portRangeMin: null, portRangeMax: null }
   const plans = [
-    newPort({ rules: [OUT, ping, ...[22, 80, 443].map((port) => allow('tcp', port))] }),
+    newPort({ securityGroups: [groupOf(OUT, ping, ...[22, 80, 443].map((port) => allow('tcp', port)))] }),
     newPort(),
   ] as const
   await world.ensure(...plans)

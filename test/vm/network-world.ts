@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { pino } from 'pino'
 import type { MetadataAnswer, MetadataQuestion, PortPlan, RulePlan } from '../../src/host/host-driver.ts'
+import { groupOf } from '../../src/host/linux-network/example-plans.ts'
 import { LinuxNetwork } from '../../src/host/linux-network/linux-network.ts'
 import { namespaceName, namespacePrefix } from '../../src/host/linux-network/names.ts'
 import { newId, newMacAddress } from '../../src/lib/ids.ts'
@@ -104,6 +105,7 @@ export const anything = (direction: RulePlan['direction']): RulePlan => ({
   portRangeMin: null,
   portRangeMax: null,
   remoteIpPrefix: null,
+  remoteGroupId: null,
 })
 export const allow = (protocol: string, port: number, remoteIpPrefix: string | null = null): RulePlan => ({
   ...anything('ingress'),
@@ -125,6 +127,7 @@ export function newNetwork(networkId = newId()): (change?: Partial<PortPlan>) =>
     dhcpAddress: '10.78.0.2',
     dnsNameservers: ['192.0.2.53'],
     hostRoutes: [],
+    ipv6Mode: null,
   }
   let count = 0
   return (change = {}) => ({
@@ -133,9 +136,12 @@ export function newNetwork(networkId = newId()): (change?: Partial<PortPlan>) =>
     macAddress: newMacAddress(),
     hostName: `guest-${++count}`,
     addresses: [{ subnetId, ipAddress: `10.78.0.${10 + count}` }],
-    network: { networkId, mtu: 1450, subnets: [subnet] },
+    network: { networkId, mtu: 1450, isUp: true, isExternal: false, subnets: [subnet] },
+    isUp: true,
     antiSpoofing: true,
-    rules: [OUT],
+    allowedAddresses: [],
+    dhcpOptions: [],
+    securityGroups: [groupOf(OUT)],
     ...change,
   })
 }

@@ -193,6 +193,8 @@ export function newPort(serverId: string, network = newId()): PortPlan {
     network: {
       networkId: network,
       mtu: 1450,
+      isUp: true,
+      isExternal: false,
       subnets: [
         {
           subnetId,
@@ -202,11 +204,15 @@ export function newPort(serverId: string, network = newId()): PortPlan {
           dhcpAddress: '10.77.0.2',
           dnsNameservers: [],
           hostRoutes: [],
+          ipv6Mode: null,
         },
       ],
     },
+    isUp: true,
     antiSpoofing: true,
-    rules: [],
+    allowedAddresses: [],
+    dhcpOptions: [],
+    securityGroups: [],
   }
 }
 

@@ -43,7 +43,14 @@ for (const database of DATABASES) {
       await cloud.cloud.db.transaction((tx) =>
         tx
           .insertInto('securityGroups')
-          .values({ id: 'group-web', projectId: client.projectId, name: 'web', description: '', createdAt: now })
+          .values({
+            id: 'group-web',
+            projectId: client.projectId,
+            name: 'web',
+            description: '',
+            createdAt: now,
+            updatedAt: now,
+          })
           .execute(),
       )
       const groups = [{ name: 'web' }, { name: 'default' }, { name: 'web' }, { name: 'group-web' }]
@@ -68,7 +75,13 @@ for (const database of DATABASES) {
     test('a group name that stands for several is a conflict, and an id helps', async () => {
       const cloud = shared()
       const client = await cloud.stranger()
-      const group = { projectId: client.projectId, name: 'twin', description: '', createdAt: cloud.clock.now() }
+      const group = {
+        projectId: client.projectId,
+        name: 'twin',
+        description: '',
+        createdAt: cloud.clock.now(),
+        updatedAt: cloud.clock.now(),
+      }
       const ids = ['twin-1', 'twin-2'].map((name) => `${client.projectId}-${name}`)
       await cloud.cloud.db.transaction((tx) =>
         tx

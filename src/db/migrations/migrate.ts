@@ -8,6 +8,7 @@ import * as servers from './0004-servers.ts'
 import * as actions from './0005-actions.ts'
 import * as consoles from './0006-consoles.ts'
 import * as idempotentAnswers from './0007-idempotent-answers.ts'
+import * as routers from './0008-routers.ts'
 
 const migrations = {
   '0001-identity': identity,
@@ -17,6 +18,7 @@ const migrations = {
   '0005-actions': actions,
   '0006-consoles': consoles,
   '0007-idempotent-answers': idempotentAnswers,
+  '0008-routers': routers,
 }
 
 /**

@@ -1,9 +1,11 @@
 /** Plans for the tables of this directory's tests. */
-import type { NetworkPlan, PortPlan, RulePlan } from '../host-driver.ts'
+import type { NetworkPlan, PortPlan, RulePlan, SecurityGroupPlan } from '../host-driver.ts'
 
 export const EXAMPLE_NETWORK: NetworkPlan = {
   networkId: 'net-1',
   mtu: 1450,
+  isUp: true,
+  isExternal: false,
   subnets: [
     {
       subnetId: 'sub-a',
@@ -13,6 +15,7 @@ export const EXAMPLE_NETWORK: NetworkPlan = {
       dhcpAddress: '10.0.0.2',
       dnsNameservers: [],
       hostRoutes: [],
+      ipv6Mode: null,
     },
   ],
 }
@@ -24,7 +27,11 @@ export const ANY_EGRESS: RulePlan = {
   portRangeMin: null,
   portRangeMax: null,
   remoteIpPrefix: null,
+  remoteGroupId: null,
 }
+
+/** A group of these rules, without members of other groups. */
+export const groupOf = (...rules: RulePlan[]): SecurityGroupPlan => ({ groupId: 'group', rules, members: [] })
 
 /** Port number `n` of the network, at 10.0.0.(10 + n). */
 export const examplePort = (n: number, change: Partial<PortPlan> = {}): PortPlan => ({
@@ -34,7 +41,10 @@ export const examplePort = (n: number, change: Partial<PortPlan> = {}): PortPlan
   hostName: `web-${n}`,
   addresses: [{ subnetId: 'sub-a', ipAddress: `10.0.0.${10 + n}` }],
   network: EXAMPLE_NETWORK,
+  isUp: true,
   antiSpoofing: true,
-  rules: [ANY_EGRESS],
+  allowedAddresses: [],
+  dhcpOptions: [],
+  securityGroups: [groupOf(ANY_EGRESS)],
   ...change,
 })

@@ -7,7 +7,7 @@
  */
 import { setTimeout as delay } from 'node:timers/promises'
 import type { Logger } from 'pino'
-import type { PortPlan } from '../host-driver.ts'
+import { HostError, type NetworkPlan, type PortPlan, type RouterPlan, type SecurityGroupPlan } from '../host-driver.ts'
 import type { HostNetwork } from '../qemu/host-network.ts'
 import { pickDnsmasqUser, readArguments } from './dnsmasq.ts'
 import { GuestNetwork, type HeldPorts } from './guest-network.ts'
@@ -82,6 +82,20 @@ export class LinuxNetwork implements HostNetwork {
     if (networkId === undefined) return
     await this.#network(networkId).removePort(portId)
     this.#placed.delete(portId)
+  }
+
+  async ensureNetwork(_network: NetworkPlan): Promise<void> {}
+
+  async ensureSecurityGroup(_group: SecurityGroupPlan): Promise<void> {}
+
+  async ensureRouter(_router: RouterPlan): Promise<void> {
+    throw new HostError('startFailed', 'This host has no routers yet.')
+  }
+
+  async removeRouter(_routerId: string): Promise<void> {}
+
+  async readNetworking(): Promise<{ portIds: string[]; routerIds: string[] }> {
+    return { portIds: [...this.#placed.keys()], routerIds: [] }
   }
 
   async findTap(portId: string): Promise<{ namespace: string; tapName: string } | undefined> {

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { ANY_EGRESS, EXAMPLE_NETWORK, examplePort } from './example-plans.ts'
+import { ANY_EGRESS, EXAMPLE_NETWORK, examplePort, groupOf } from './example-plans.ts'
 import { tapName } from './names.ts'
 import { buildNftScript } from './nft-rules.ts'
 
@@ -67,8 +67,8 @@ test('a port without an address may ask by DHCP and nothing else', () => {
 
 test('what no rule allows is dropped in both directions, and only replies go unjudged', () => {
   const script = buildNftScript(EXAMPLE_NETWORK, [
-    examplePort(1, { rules: [ANY_EGRESS, ssh] }),
-    examplePort(2, { rules: [] }),
+    examplePort(1, { securityGroups: [groupOf(ANY_EGRESS, ssh)] }),
+    examplePort(2, { securityGroups: [groupOf()] }),
   ])
   assert.deepEqual(chainOf(script, 'forward'), [
     'type filter hook forward priority 0; policy drop;',

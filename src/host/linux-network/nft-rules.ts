@@ -58,7 +58,7 @@ function numberPorts(plans: readonly PortPlan[]): NumberedPort[] {
       .filter(({ ipAddress }) => !ipAddress.includes(':'))
       .map(({ ipAddress }) => formatIpv4(parseIpv4(ipAddress))),
     isolated: plan.antiSpoofing,
-    rules: plan.rules,
+    rules: (plan.securityGroups ?? []).flatMap((group) => group.rules),
   }))
 }
 

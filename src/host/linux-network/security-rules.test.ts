@@ -10,6 +10,7 @@ const rule = (change: Partial<RulePlan>): RulePlan => ({
   portRangeMin: null,
   portRangeMax: null,
   remoteIpPrefix: null,
+  remoteGroupId: null,
   ...change,
 })
 

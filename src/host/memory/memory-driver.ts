@@ -5,13 +5,17 @@
 import type { Duplex } from 'node:stream'
 import { type Clock, systemClock } from '../../lib/clock.ts'
 import {
+  type CardPlan,
   type DiskPlan,
   type HostDriver,
   HostError,
   type HostFacts,
   type HostServer,
+  type NetworkPlan,
   type PortPlan,
   type Power,
+  type RouterPlan,
+  type SecurityGroupPlan,
   type ServerPlan,
 } from '../host-driver.ts'
 import { memoryScreen } from './memory-screen.ts'
@@ -23,16 +27,32 @@ interface MemoryServer {
   power: Power
   disk: DiskPlan | undefined
   console: string[]
+  /** What the running guest has; empty while it is off. */
+  cards: Map<string, CardPlan>
 }
 
 /** What is left of a machine when the process that drove it ends: hand it to the next driver to find it again. */
 export interface MemoryMachine {
   servers: Map<string, MemoryServer>
+  /** As they were last asked for; what changed of a network or a group since is in the maps below. */
   ports: Map<string, PortPlan>
+  networks: Map<string, NetworkPlan>
+  securityGroups: Map<string, SecurityGroupPlan>
+  routers: Map<string, RouterPlan>
   bootId: string
 }
 
-export const newMemoryMachine = (): MemoryMachine => ({ servers: new Map(), ports: new Map(), bootId: 'boot-1' })
+export const newMemoryMachine = (): MemoryMachine => ({
+  servers: new Map(),
+  ports: new Map(),
+  networks: new Map(),
+  securityGroups: new Map(),
+  routers: new Map(),
+  bootId: 'boot-1',
+})
+
+/** Cards a memory guest takes. */
+const MOST_CARDS = 15
 
 /** Stands between a verb and its effect: may throw before (the call is lost) or after `run` (the answer is lost). */
 export type Intercept = <T>(verb: string, id: string, run: () => Promise<T>) => Promise<T>
@@ -86,7 +106,12 @@ export class MemoryDriver implements HostDriver {
 
   ensureDisk(disk: DiskPlan): Promise<void> {
     return this.intercept('ensureDisk', disk.serverId, async () => {
-      const server = this.machine.servers.get(disk.serverId) ?? { power: 'off', disk: undefined, console: [] }
+      const server = this.machine.servers.get(disk.serverId) ?? {
+        power: 'off',
+        disk: undefined,
+        console: [],
+        cards: new Map(),
+      }
       server.disk ??= disk
       this.machine.servers.set(disk.serverId, server)
     })
@@ -104,12 +129,67 @@ export class MemoryDriver implements HostDriver {
   ensurePort(port: PortPlan): Promise<void> {
     return this.intercept('ensurePort', port.portId, async () => {
       this.machine.ports.set(port.portId, port)
+      this.machine.networks.set(port.network.networkId, port.network)
+      for (const group of port.securityGroups ?? []) this.machine.securityGroups.set(group.groupId, group)
     })
   }
 
   removePort(portId: string): Promise<void> {
     return this.intercept('removePort', portId, async () => {
       this.machine.ports.delete(portId)
+    })
+  }
+
+  ensureNetwork(network: NetworkPlan): Promise<void> {
+    return this.intercept('ensureNetwork', network.networkId, async () => {
+      if (this.machine.networks.has(network.networkId)) this.machine.networks.set(network.networkId, network)
+    })
+  }
+
+  ensureSecurityGroup(group: SecurityGroupPlan): Promise<void> {
+    return this.intercept('ensureSecurityGroup', group.groupId, async () => {
+      if (this.machine.securityGroups.has(group.groupId)) this.machine.securityGroups.set(group.groupId, group)
+    })
+  }
+
+  ensureRouter(router: RouterPlan): Promise<void> {
+    return this.intercept('ensureRouter', router.routerId, async () => {
+      this.machine.routers.set(router.routerId, router)
+      for (const { network } of [...router.interfaces, ...(router.gateway ? [router.gateway] : [])]) {
+        this.machine.networks.set(network.networkId, network)
+      }
+    })
+  }
+
+  removeRouter(routerId: string): Promise<void> {
+    return this.intercept('removeRouter', routerId, async () => {
+      this.machine.routers.delete(routerId)
+    })
+  }
+
+  readNetworking(): Promise<{ portIds: string[]; routerIds: string[] }> {
+    return this.intercept('readNetworking', '', async () => ({
+      portIds: [...this.machine.ports.keys()],
+      routerIds: [...this.machine.routers.keys()],
+    }))
+  }
+
+  ensureCard(serverId: string, card: CardPlan): Promise<void> {
+    return this.intercept('ensureCard', serverId, async () => {
+      const server = this.machine.servers.get(serverId)
+      if (server?.power !== 'on' || server.cards.has(card.portId)) return
+      if (!this.machine.ports.has(card.portId)) {
+        throw new HostError('notPlugged', 'A network card of this server is not plugged in on its host.')
+      }
+      if (server.cards.size === MOST_CARDS)
+        throw new HostError('startFailed', 'The server takes no more network cards.')
+      server.cards.set(card.portId, card)
+    })
+  }
+
+  removeCard(serverId: string, portId: string): Promise<void> {
+    return this.intercept('removeCard', serverId, async () => {
+      this.machine.servers.get(serverId)?.cards.delete(portId)
     })
   }
 
@@ -124,6 +204,7 @@ export class MemoryDriver implements HostDriver {
       }
       if (server.power !== 'on') {
         server.power = 'on'
+        server.cards = new Map(plan.ports.map((card) => [card.portId, card]))
         this.#print(server, `[    0.000000] booting ${plan.serverId}`, `${plan.serverId} login: `)
       }
       return 'on'
@@ -183,8 +264,14 @@ export class MemoryDriver implements HostDriver {
 
   /** The machine restarts: every guest and every port is gone, the disks are there. */
   rebootMachine(): void {
-    for (const server of this.machine.servers.values()) if (server.power !== 'off') server.power = 'crashed'
+    for (const server of this.machine.servers.values()) {
+      server.cards.clear()
+      if (server.power !== 'off') server.power = 'crashed'
+    }
     this.machine.ports.clear()
+    this.machine.networks.clear()
+    this.machine.securityGroups.clear()
+    this.machine.routers.clear()
     this.machine.bootId = `boot-${Number(this.machine.bootId.slice(5)) + 1}`
   }
 
@@ -203,6 +290,7 @@ export class MemoryDriver implements HostDriver {
     const server = this.machine.servers.get(serverId)
     if (server?.power !== 'on') return
     server.power = power
+    server.cards.clear()
     for (const screen of this.#screens.get(serverId) ?? []) screen.push(null)
     this.#screens.delete(serverId)
     for (const listener of this.#listeners) listener()

@@ -1,4 +1,4 @@
-import type { PortPlan } from '../host-driver.ts'
+import type { NetworkPlan, PortPlan, RouterPlan, SecurityGroupPlan } from '../host-driver.ts'
 
 /**
  * The network of one host as the QEMU driver needs it. The driver hands ports through and asks where a port's tap is;
@@ -14,6 +14,12 @@ export interface HostNetwork extends AsyncDisposable {
   ensurePort(port: PortPlan): Promise<void>
   /** The tap and the filter; accepts that they never were. */
   removePort(portId: string): Promise<void>
+  /** These five as `HostDriver` has them. */
+  ensureNetwork(network: NetworkPlan): Promise<void>
+  ensureSecurityGroup(group: SecurityGroupPlan): Promise<void>
+  ensureRouter(router: RouterPlan): Promise<void>
+  removeRouter(routerId: string): Promise<void>
+  readNetworking(): Promise<{ portIds: string[]; routerIds: string[] }>
   /** The network namespace, by name, and the tap device in it; undefined when there is none. */
   findTap(portId: string): Promise<{ namespace: string; tapName: string } | undefined>
 }

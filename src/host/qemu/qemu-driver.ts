@@ -14,13 +14,17 @@ import type { Duplex } from 'node:stream'
 import type { Logger } from 'pino'
 import type { Clock } from '../../lib/clock.ts'
 import {
+  type CardPlan,
   type DiskPlan,
   type HostDriver,
   HostError,
   type HostFacts,
   type HostServer,
+  type NetworkPlan,
   type PortPlan,
   type Power,
+  type RouterPlan,
+  type SecurityGroupPlan,
   type ServerPlan,
 } from '../host-driver.ts'
 import { type Accelerator, chooseAccelerator, kvmGroup } from './accelerator.ts'
@@ -177,6 +181,34 @@ export class QemuDriver implements HostDriver {
 
   async removePort(portId: string): Promise<void> {
     await this.#locks.run(portId, () => this.#options.network.removePort(portId))
+  }
+
+  async ensureNetwork(network: NetworkPlan): Promise<void> {
+    await this.#options.network.ensureNetwork(network)
+  }
+
+  async ensureSecurityGroup(group: SecurityGroupPlan): Promise<void> {
+    await this.#options.network.ensureSecurityGroup(group)
+  }
+
+  async ensureRouter(router: RouterPlan): Promise<void> {
+    await this.#locks.run(router.routerId, () => this.#options.network.ensureRouter(router))
+  }
+
+  async removeRouter(routerId: string): Promise<void> {
+    await this.#locks.run(routerId, () => this.#options.network.removeRouter(routerId))
+  }
+
+  readNetworking(): Promise<{ portIds: string[]; routerIds: string[] }> {
+    return this.#options.network.readNetworking()
+  }
+
+  async ensureCard(_serverId: string, _card: CardPlan): Promise<void> {
+    throw new HostError('startFailed', 'This host cannot plug cards into guests that run yet.')
+  }
+
+  async removeCard(_serverId: string, _portId: string): Promise<void> {
+    throw new HostError('startFailed', 'This host cannot take cards out of guests that run yet.')
   }
 
   async ensureOn(plan: ServerPlan): Promise<'on' | 'queued'> {
