@@ -25,17 +25,20 @@ const NO_IMAGE: TinyFacts = {
 /**
  * Seeds what is missing; whatever is there stays.
  * @param baseUrl where clients will find the API; it goes into `openrc`.
- * @param log2N the cost of password hashes, for tests that make many clouds.
+ * @param options.log2N the cost of password hashes, for tests that make many clouds.
+ * @param options.signal ends it while the image is built; nothing is seeded then.
  * @returns whether this was the first start.
+ * @throws TinyBuildError when there is no image and none can be built; the signal's reason.
  */
 export async function seed(
   cloud: Cloud,
   baseUrl: string,
   onProgress: (message: string) => void,
-  log2N?: number,
+  { log2N, signal }: { log2N?: number; signal?: AbortSignal } = {},
 ): Promise<boolean> {
   const { config, db, clock } = cloud
-  const image = config.driver === 'qemu' ? await provideTiny(cloud, onProgress) : NO_IMAGE
+  const image = config.driver === 'qemu' ? await provideTiny(cloud, onProgress, signal) : NO_IMAGE
+  signal?.throwIfAborted()
   const people = await prepareSeed(db.read, log2N)
   // The passwords are nowhere but in these files, so they are safe on disk before the database knows their hashes.
   if (people) writeAccess(config, baseUrl, people)
@@ -66,8 +69,12 @@ function writeAccess({ data, region }: Config, baseUrl: string, { adminPassword,
 }
 
 /** Builds the image unless the cache holds it, and puts it where the host reads it. */
-async function provideTiny(cloud: Cloud, onProgress: (message: string) => void): Promise<TinyFacts> {
-  const { directory } = await buildTiny({ cacheDir: cloud.config.cache, onProgress })
+async function provideTiny(
+  cloud: Cloud,
+  onProgress: (message: string) => void,
+  signal: AbortSignal | undefined,
+): Promise<TinyFacts> {
+  const { directory } = await buildTiny({ cacheDir: cloud.config.cache, onProgress, ...(signal ? { signal } : {}) })
   await placeImage(imagesDirectory(cloud.config), TINY_IMAGE_ID, directory)
   return JSON.parse(await readFile(join(directory, 'facts.json'), 'utf8'))
 }

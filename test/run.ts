@@ -59,7 +59,7 @@ if (unknown.length > 0) {
 }
 const parts = wanted.length === 0 ? PARTS : PARTS.filter((part) => wanted.includes(part.name))
 
-ensureSystemPackages([...FOR_GUESTS, ...FOR_TESTS], (message) => console.error(`novella: ${message}`))
+await ensureSystemPackages([...FOR_GUESTS, ...FOR_TESTS], (message) => console.error(`novella: ${message}`))
 
 const before = snapshot()
 const totals = { passed: 0, failed: 0, skipped: 0 }

@@ -1,6 +1,6 @@
-import { spawnSync } from 'node:child_process'
 import { accessSync, constants, existsSync } from 'node:fs'
 import { join } from 'node:path'
+import { signalGroup, spawnGroup } from '../lib/process-group.ts'
 
 /** A program or file that must be there, and the Debian package it comes in. */
 interface Need {
@@ -43,9 +43,15 @@ export class MissingPackagesError extends Error {
 
 /**
  * Installs the Debian packages of what is missing, and shows it. Quick when nothing is.
- * @throws MissingPackagesError with the exact command, when not root or not on Debian or Ubuntu.
+ * @param signal ends the installation where apt can be ended: at once while it downloads; once it unpacks, after what it
+ * has begun, since packages that are half there are worse than a short wait.
+ * @throws MissingPackagesError with the exact command, when not root or not on Debian or Ubuntu; the signal's reason.
  */
-export function ensureSystemPackages(needs: readonly Need[], say: (message: string) => void): void {
+export async function ensureSystemPackages(
+  needs: readonly Need[],
+  say: (message: string) => void,
+  signal?: AbortSignal,
+): Promise<void> {
   const packages = [...new Set(needs.filter((one) => !isThere(one.program)).map((one) => one.package))]
   if (packages.length === 0) return
   const command = `apt-get install --no-install-recommends ${packages.join(' ')}`
@@ -56,15 +62,38 @@ export function ensureSystemPackages(needs: readonly Need[], say: (message: stri
     )
   }
   say(`installing Debian packages: ${command}`)
-  const env = { ...process.env, DEBIAN_FRONTEND: 'noninteractive' }
-  // Its chatter goes where progress goes: standard output is for whoever reads what a command answers.
-  const apt = (...args: string[]) => spawnSync('apt-get', args, { env, stdio: ['ignore', 2, 2] }).status === 0
-  const install = () => apt('install', '-y', '-qq', '--no-install-recommends', ...packages)
-  if (!apt('update', '-qq') || !install()) {
+  const install = ['install', '-y', '-qq', '--no-install-recommends', ...packages]
+  if (!(await apt(['update', '-qq'], signal)) || !(await apt(install, signal))) {
     throw new MissingPackagesError(
       `The packages could not be installed; the lines above say why. The command was:\n  ${command}`,
     )
   }
+}
+
+/**
+ * Runs apt-get to its end.
+ * @returns whether it ended well.
+ * @throws the signal's reason when that ended it.
+ */
+async function apt(args: readonly string[], signal?: AbortSignal): Promise<boolean> {
+  signal?.throwIfAborted()
+  const env = { ...process.env, DEBIAN_FRONTEND: 'noninteractive' }
+  // Its chatter goes where progress goes: standard output is for whoever reads what a command answers.
+  const child = spawnGroup('apt-get', args, { env, stdio: ['ignore', 2, 2] })
+  // Only apt itself: it knows where dpkg can be left.
+  const interrupt = () => child.kill('SIGINT')
+  signal?.addEventListener('abort', interrupt, { once: true })
+  const code = await new Promise<number | null>((resolve) => {
+    child.once('error', () => resolve(null))
+    child.once('exit', resolve)
+  })
+  signal?.removeEventListener('abort', interrupt)
+  if (signal?.aborted) {
+    // Its helpers for downloads notice late that nobody listens any more.
+    signalGroup(child, 'SIGTERM')
+    signal.throwIfAborted()
+  }
+  return code === 0
 }
 
 function isThere(program: string): boolean {

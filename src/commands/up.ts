@@ -7,22 +7,33 @@ import { buildApp } from '../http/app.ts'
 import { makeDataDirectory } from '../lib/data-directory.ts'
 import { openLog } from '../lib/log.ts'
 import { seed } from '../seed.ts'
-import { newProgress } from './progress.ts'
+import { newProgress, type Progress } from './progress.ts'
 import { ensureSystemPackages, FOR_GUESTS } from './system-packages.ts'
 
 /** How long an orderly end waits for answers under way, in milliseconds; then their connections are cut. */
 const FAREWELL_MS = 5_000
 
-/** Starts the cloud in the foreground; resolves when a signal ended it. Guests go on running. */
+/** Starts the cloud in the foreground; resolves when a signal ended it, whenever it came. Guests go on running. */
 export async function up(config: Config): Promise<void> {
-  const { host, port } = readListen(config.listen)
   const ended = new AbortController()
   for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => ended.abort())
-
   const progress = newProgress()
-  if (config.driver === 'qemu') ensureSystemPackages(FOR_GUESTS, progress.step)
+  try {
+    await run(config, progress, ended.signal)
+  } catch (error) {
+    if (!ended.signal.aborted || error !== ended.signal.reason) throw error
+    console.error('novella: stopped before it was ready; what was not finished is done at the next start.')
+  } finally {
+    progress.done()
+  }
+}
+
+async function run(config: Config, progress: Progress, ended: AbortSignal): Promise<void> {
+  const { host, port } = readListen(config.listen)
+  if (config.driver === 'qemu') await ensureSystemPackages(FOR_GUESTS, progress.step, ended)
   const log = openLog(logFile(config), config.logLevel)
   await using cloud = await openCloud(config, { log })
+  ended.throwIfAborted()
   const app = await buildApp(cloud)
   try {
     // Port 0 means any; its number is only known once it listens, and openrc needs it.
@@ -30,9 +41,10 @@ export async function up(config: Config): Promise<void> {
     let isFirstStart: boolean
     if (port === 0) {
       await listen(app, host, port)
-      isFirstStart = await seed(cloud, baseUrl(), progress.step)
+      isFirstStart = await seed(cloud, baseUrl(), progress.step, { signal: ended })
     } else {
-      isFirstStart = await seed(cloud, config.publicUrl || `http://${urlHost(host)}:${port}`, progress.step)
+      const url = config.publicUrl || `http://${urlHost(host)}:${port}`
+      isFirstStart = await seed(cloud, url, progress.step, { signal: ended })
       await listen(app, host, port)
     }
     progress.done()
@@ -41,14 +53,14 @@ export async function up(config: Config): Promise<void> {
     if (isFirstStart) greet(config, baseUrl())
     if (isFirstStart && config.firstServer && config.driver === 'qemu') {
       progress.step("Booting the server 'first'")
-      const outcome = await bootFirstServer(cloud, baseUrl(), ended.signal).catch((error: unknown) => {
+      const outcome = await bootFirstServer(cloud, baseUrl(), ended).catch((error: unknown) => {
         log.error({ err: error }, 'the first server')
         return `the first server could not be looked at: ${error instanceof Error ? error.message : error}`
       })
       progress.done()
       console.log(outcome)
     }
-    if (!ended.signal.aborted) await new Promise((resolve) => ended.signal.addEventListener('abort', resolve))
+    if (!ended.aborted) await new Promise((resolve) => ended.addEventListener('abort', resolve))
     log.info('stopping')
   } finally {
     progress.done()

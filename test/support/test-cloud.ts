@@ -109,7 +109,7 @@ export class TestCloud implements AsyncDisposable {
     })
     this.cloud = await openCloud(this.config, { log, clock: this.clock, host: this.host })
     this.app = await buildApp(this.cloud)
-    await seed(this.cloud, 'http://localhost', () => {}, CHEAP_HASHES)
+    await seed(this.cloud, 'http://localhost', () => {}, { log2N: CHEAP_HASHES })
   }
 
   /**

@@ -26,8 +26,11 @@ export interface Apt {
   refresh(): Promise<void>
 }
 
-/** @param directory ours to fill: downloads and, if need be, package lists. */
-export function openApt(directory: string): Apt {
+/**
+ * @param directory ours to fill: downloads and, if need be, package lists.
+ * @param signal ends what is under way.
+ */
+export function openApt(directory: string, signal?: AbortSignal): Apt {
   const settings = [
     // As root apt would drop its rights to a user who cannot write here, and warn.
     'APT::Sandbox::User=root',
@@ -36,7 +39,7 @@ export function openApt(directory: string): Apt {
     `Dir::Cache::srcpkgcache=${join(directory, 'srcpkgcache.bin')}`,
   ]
   const apt = (tool: 'apt-get' | 'apt-cache', args: readonly string[], cwd = directory) =>
-    runTool(tool, [...settings.flatMap((setting) => ['-o', setting]), '--quiet', ...args], { cwd })
+    runTool(tool, [...settings.flatMap((setting) => ['-o', setting]), '--quiet', ...args], { cwd, signal })
 
   return {
     async readDependencies(names) {

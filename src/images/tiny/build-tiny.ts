@@ -8,13 +8,14 @@ import { createReadStream } from 'node:fs'
 import { copyFile, mkdir, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { pipeline } from 'node:stream/promises'
+import { makeDirectory } from '../../lib/make-directory.ts'
 import { type DebianPackage, openApt } from './apt-packages.ts'
 import { openBuildDirectory, publish, removeDeadBuilds } from './build-directory.ts'
 import { fetchPackages } from './choose-packages.ts'
 import { writeDisk } from './disk-image.ts'
 import { buildInitrd, findKernel, layOutRoot } from './guest-tree.ts'
 import { KERNEL_ARGUMENTS } from './recipe.ts'
-import { checkMachine, runTool } from './run-tool.ts'
+import { checkMachine, runTool, TinyBuildError } from './run-tool.ts'
 
 /** A finished image. */
 export interface TinyBuild {
@@ -46,13 +47,15 @@ const FILES = ['disk.qcow2', 'kernel', 'initrd', 'cmdline', 'facts.json'] as con
  * them. May run in several processes at once.
  * @param options.cacheDir made when it is not there.
  * @param options.onProgress told in a few words what takes time, for people.
- * @throws TinyBuildError saying which package or right is missing, or which tool failed and how.
+ * @param options.signal ends a build; nothing is left of it.
+ * @throws TinyBuildError saying which package or right is missing, or which tool failed and how; the signal's reason.
  */
 export async function buildTiny(options: {
   cacheDir: string
   onProgress?: (message: string) => void
+  signal?: AbortSignal
 }): Promise<TinyBuild> {
-  const { cacheDir, onProgress = () => {} } = options
+  const { cacheDir, onProgress = () => {}, signal } = options
   const version = await readRecipeKey()
   const name = `tiny-${version}`
   const directory = join(cacheDir, name)
@@ -60,10 +63,10 @@ export async function buildTiny(options: {
   if (await stat(join(directory, 'facts.json')).catch(() => undefined)) return { directory, version }
 
   await checkMachine()
-  await mkdir(cacheDir, { recursive: true })
+  makeCacheDirectory(cacheDir)
   const build = await openBuildDirectory(cacheDir, name)
   try {
-    await fillBuild(build, onProgress)
+    await fillBuild(build, onProgress, signal)
     await publish(build, directory, FILES)
   } finally {
     await rm(build, { recursive: true, force: true })
@@ -71,7 +74,22 @@ export async function buildTiny(options: {
   return { directory, version }
 }
 
-async function fillBuild(build: string, onProgress: (message: string) => void): Promise<void> {
+function makeCacheDirectory(cacheDir: string): void {
+  try {
+    makeDirectory(cacheDir)
+  } catch (error) {
+    throw new TinyBuildError(
+      `The cache directory ${cacheDir} cannot be made: ${(error as Error).message}. Choose another with --cache.`,
+      { cause: error },
+    )
+  }
+}
+
+async function fillBuild(
+  build: string,
+  onProgress: (message: string) => void,
+  signal: AbortSignal | undefined,
+): Promise<void> {
   const work = join(build, 'work')
   const root = join(work, 'root')
   const unpacked = join(work, 'unpacked')
@@ -79,9 +97,9 @@ async function fillBuild(build: string, onProgress: (message: string) => void): 
   await mkdir(root, { recursive: true })
   await mkdir(unpacked)
 
-  const packages = await fetchPackages(openApt(work), onProgress)
+  const packages = await fetchPackages(openApt(work, signal), onProgress)
   onProgress('unpacking')
-  for (const { file: deb } of packages) await runTool('dpkg-deb', ['--extract', deb, unpacked])
+  for (const { file: deb } of packages) await runTool('dpkg-deb', ['--extract', deb, unpacked], { signal })
 
   const kernel = await findKernel(unpacked)
   onProgress('putting the guest together')
@@ -90,7 +108,7 @@ async function fillBuild(build: string, onProgress: (message: string) => void): 
   await writeFile(file('initrd'), await buildInitrd(unpacked, kernel))
   await writeFile(file('cmdline'), `${KERNEL_ARGUMENTS}\n`)
   onProgress('writing the disk')
-  await writeDisk(work, { root, kernel: file('kernel'), initrd: file('initrd') }, file('disk.qcow2'))
+  await writeDisk(work, { root, kernel: file('kernel'), initrd: file('initrd') }, file('disk.qcow2'), signal)
   await writeFile(file('facts.json'), `${JSON.stringify(await readFacts(file('disk.qcow2'), packages), null, 2)}\n`)
   await rm(work, { recursive: true })
 }

@@ -22,12 +22,14 @@ LABEL tiny
 /**
  * Writes `disk.qcow2`: boot code, a FAT partition with syslinux, kernel and initrd, and the ext4 root file system.
  * @param work directory for intermediate files.
- * @param root directory that becomes the root file system; the modes and owners of its files are kept.
+ * @param parts.root directory that becomes the root file system; the modes and owners of its files are kept.
+ * @param signal ends what is under way.
  */
 export async function writeDisk(
   work: string,
   parts: { root: string; kernel: string; initrd: string },
   disk: string,
+  signal?: AbortSignal,
 ): Promise<void> {
   const raw = join(work, 'disk.raw')
   const boot = (await stat(parts.kernel)).size + (await stat(parts.initrd)).size
@@ -38,8 +40,8 @@ export async function writeDisk(
   await truncate(raw, rootOffset + ROOT_MIB * MIB)
   await writePartitionTable(work, raw, bootBytes, rootOffset)
   await writeBootPartition(work, raw, bootBytes, parts)
-  await writeRootPartition(work, raw, rootOffset, parts.root)
-  await runTool('qemu-img', ['convert', '-f', 'raw', '-O', 'qcow2', raw, disk])
+  await writeRootPartition(work, raw, rootOffset, parts.root, signal)
+  await runTool('qemu-img', ['convert', '-f', 'raw', '-O', 'qcow2', raw, disk], { signal })
 }
 
 async function writePartitionTable(work: string, raw: string, bootBytes: number, rootOffset: number): Promise<void> {
@@ -72,11 +74,18 @@ async function writeBootPartition(
   await runTool('syslinux', ['--install', '--offset', String(BOOT_OFFSET), raw])
 }
 
-async function writeRootPartition(work: string, raw: string, offset: number, root: string): Promise<void> {
+async function writeRootPartition(
+  work: string,
+  raw: string,
+  offset: number,
+  root: string,
+  signal?: AbortSignal,
+): Promise<void> {
   const fileSystem = join(work, 'root.ext4')
   // Without the lazy parts a guest would be busy writing tables after its first boot.
   const extended = 'root_owner=0:0,lazy_itable_init=0,lazy_journal_init=0'
-  await runTool('mke2fs', ['-q', '-t', 'ext4', '-L', 'root', '-E', extended, '-d', root, fileSystem, `${ROOT_MIB}M`])
+  const args = ['-q', '-t', 'ext4', '-L', 'root', '-E', extended, '-d', root, fileSystem, `${ROOT_MIB}M`]
+  await runTool('mke2fs', args, { signal })
   await using from = await open(fileSystem)
   await using to = await open(raw, 'r+')
   await copySparsely(from, to, offset)

@@ -1,7 +1,7 @@
-import { execFile } from 'node:child_process'
 import { constants } from 'node:fs'
 import { access } from 'node:fs/promises'
 import { delimiter, join } from 'node:path'
+import { signalGroup, spawnGroup } from '../../lib/process-group.ts'
 import { BUILD_TOOLS, MASTER_BOOT_RECORD } from './recipe.ts'
 
 /** Why the image could not be built, in words that say what to do; what a tool said is in `cause`. */
@@ -15,27 +15,44 @@ const TOOL_TIMEOUT_MS = 10 * 60_000
 // Some login shells of root leave the sbin directories out.
 const searchPath = [process.env.PATH ?? '', '/usr/local/sbin', '/usr/sbin', '/sbin', '/usr/bin', '/bin'].join(delimiter)
 
+export interface ToolOptions {
+  cwd?: string
+  /** Kills the tool, and whatever it started. */
+  signal?: AbortSignal | undefined
+}
+
 /**
  * Runs a program to its end and answers what it wrote to standard output.
- * @throws TinyBuildError naming the program and the end of what it complained about.
+ * @throws TinyBuildError naming the program and the end of what it complained about; the signal's reason when that
+ * ended it, or kept it from starting.
  */
-export function runTool(tool: string, args: readonly string[], options: { cwd?: string } = {}): Promise<string> {
-  return new Promise((resolve, reject) => {
-    execFile(
-      tool,
-      args,
-      {
-        ...options,
-        env: { ...process.env, PATH: searchPath, LC_ALL: 'C', DEBIAN_FRONTEND: 'noninteractive' },
-        timeout: TOOL_TIMEOUT_MS,
-        maxBuffer: 64 * 1024 * 1024,
-      },
-      (error, stdout, stderr) => {
-        if (!error) return resolve(stdout)
-        const complaint = stderr.trim().split('\n').slice(-3).join(' ') || error.message
-        reject(new TinyBuildError(`Building the tiny image: ${tool} failed: ${complaint}`, { cause: error }))
-      },
-    )
+export async function runTool(tool: string, args: readonly string[], options: ToolOptions = {}): Promise<string> {
+  const { cwd, signal } = options
+  signal?.throwIfAborted()
+  const env = { ...process.env, PATH: searchPath, LC_ALL: 'C', DEBIAN_FRONTEND: 'noninteractive' }
+  const child = spawnGroup(tool, args, { cwd, env, stdio: ['ignore', 'pipe', 'pipe'] })
+  const limit = AbortSignal.timeout(TOOL_TIMEOUT_MS)
+  const kill = () => signalGroup(child, 'SIGKILL')
+  for (const one of [limit, signal]) one?.addEventListener('abort', kill, { once: true })
+  const said = { stdout: '', stderr: '' }
+  for (const name of ['stdout', 'stderr'] as const) {
+    child[name]?.setEncoding('utf8').on('data', (chunk) => {
+      said[name] += chunk
+    })
+  }
+  const how = await new Promise<string | undefined>((resolve) => {
+    child.once('error', ({ message }) => resolve(message))
+    // Not before all that it started has let go of its output, and so, of the files it was writing.
+    child.once('close', (code, by) => resolve(code === 0 ? undefined : `it ended with ${code ?? by}`))
+  })
+  signal?.removeEventListener('abort', kill)
+  limit.removeEventListener('abort', kill)
+  if (how === undefined) return said.stdout
+  signal?.throwIfAborted()
+  const late = `it took longer than ${TOOL_TIMEOUT_MS / 60_000} minutes`
+  const complaint = limit.aborted ? late : said.stderr.trim().split('\n').slice(-3).join(' ') || how
+  throw new TinyBuildError(`Building the tiny image: ${tool} failed: ${complaint}`, {
+    cause: new Error(`${how}; it said: ${said.stderr.trim()}`),
   })
 }
 
