@@ -1,11 +1,11 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { countersAndClaims, counting, hangingAt, LOSSES, reach } from '../support/host-faults.ts'
-import { begin, scenariosOn, untilDone } from '../support/scenarios.ts'
+import { begin, SCENARIOS, untilDone } from '../support/scenarios.ts'
 import { DATABASES, testCloud } from '../support/test-cloud.ts'
 
 for (const database of DATABASES) {
-  for (const scenario of scenariosOn(database)) {
+  for (const scenario of SCENARIOS) {
     test(`${database}: ${scenario.name} ends well when the process is killed at any host call`, async () => {
       await using cloud = await testCloud({ database })
       const { intercept, calls } = counting()

@@ -1,11 +1,11 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { counting, LOSSES, tracesOf } from '../support/host-faults.ts'
-import { begin, makeServer, scenariosOn, untilDone } from '../support/scenarios.ts'
+import { begin, makeServer, SCENARIOS, untilDone } from '../support/scenarios.ts'
 import { DATABASES, testCloud } from '../support/test-cloud.ts'
 
 for (const database of DATABASES) {
-  for (const scenario of scenariosOn(database).filter(({ name }) => name !== 'delete')) {
+  for (const scenario of SCENARIOS.filter(({ name }) => name !== 'delete')) {
     test(`${database}: a delete in the middle of ${scenario.name} leaves nothing, at whichever host call it comes`, async () => {
       await using cloud = await testCloud({ database })
       const { intercept, calls } = counting()

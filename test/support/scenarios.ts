@@ -88,10 +88,3 @@ export async function untilDone(cloud: TestCloud, serverId: string): Promise<voi
     2_500,
   )
 }
-
-/**
- * The stories that a suite of many faults tells on a database: all on SQLite; on PostgreSQL the longest and the one that
- * takes over, since what differs there is transactions and leases, which all of them share, and each fault takes long.
- */
-export const scenariosOn = (database: 'sqlite' | 'postgres'): Scenario[] =>
-  database === 'sqlite' ? SCENARIOS : SCENARIOS.filter(({ name }) => name === 'create' || name === 'delete')
