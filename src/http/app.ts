@@ -12,6 +12,8 @@ import type { TokenFacts } from '../identity/token-store.ts'
 import { imageRoutes } from '../images/image-routes.ts'
 import { keypairRoutes } from '../keypairs/keypair-routes.ts'
 import { withoutSecrets } from '../lib/log.ts'
+import { plainNetworkUrl } from '../network-api/dialect.ts'
+import { networkRoutes } from '../networks/network-routes.ts'
 import { serverRoutes } from '../servers/server-routes.ts'
 import { webRoutes } from '../web/web-routes.ts'
 import { baseUrl } from './base-url.ts'
@@ -63,6 +65,7 @@ export async function buildApp(cloud: Cloud): Promise<App> {
     // One line a request is enough, and ours leaves the query out.
     logController: new LogController({ disableRequestLogging: true }),
     bodyLimit: BODY_BYTES,
+    rewriteUrl: ({ url = '/' }) => plainNetworkUrl(url),
     genReqId: () => `req-${randomUUID()}`,
     routerOptions: { ignoreTrailingSlash: true, maxParamLength: 300 },
     // Queries and bodies are taken as they are; a schema that allows a digit string says so.
@@ -122,6 +125,7 @@ export async function buildApp(cloud: Cloud): Promise<App> {
     flavorRoutes,
     keypairRoutes,
     imageRoutes,
+    networkRoutes,
     serverRoutes,
     consoleRoutes,
     webRoutes,

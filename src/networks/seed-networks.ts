@@ -9,7 +9,7 @@ export const SHARED_NETWORK_ID = 'ba05e057-1eb8-4cb2-af58-9b99a72df5ed'
 export const SHARED_SUBNET_ID = '0383c257-d730-4bbc-bd20-c7482bc925e8'
 const SHARED_CIDR = '172.31.248.0/22'
 /** Leaves room for a tunnel between hosts. Bytes. */
-const MTU = 1450
+export const MTU = 1450
 
 /** The networks of a fresh cloud: `BGP` (external) and `shared`, with a DHCP service. Does nothing when they exist. */
 export async function seedNetworks(tx: Tx, projectId: string, now: number): Promise<void> {
