@@ -1,5 +1,5 @@
 import type { Reader, Tx } from '../db/database.ts'
-import { networkError } from '../network-api/network-errors.ts'
+import { networkError } from './network-errors.ts'
 
 /** What a project may have unless an admin said otherwise; -1: no limit. Source: shared/spec/neighbours.md §4. */
 export const NETWORK_QUOTAS: Readonly<Record<string, number>> = {
