@@ -15,6 +15,7 @@ import { type Clock, systemClock } from './lib/clock.ts'
 import { keepHostName, lockDataDirectory } from './lib/data-directory.ts'
 import { SecretBox } from './lib/secret-box.ts'
 import { answerMetadata } from './metadata/answer-metadata.ts'
+import { NetworkChanges } from './networks/network-changes.ts'
 import { type ServerActions, serverActions } from './servers/server-actions.ts'
 import { resumeServers, sweepServers } from './servers/sync-servers.ts'
 
@@ -31,6 +32,8 @@ export interface Cloud extends AsyncDisposable {
   readonly keptAnswers: KeptAnswers
   /** The hosts this process reaches, by name. */
   readonly hosts: ReadonlyMap<string, HostDriver>
+  /** Makes hosts follow what is written to networks, ports, groups and routers. */
+  readonly networkChanges: NetworkChanges
   /** The durable actions, for those who accept them. */
   readonly actions: ServerActions
   readonly runner: Runner
@@ -70,7 +73,8 @@ export async function openCloud(given: Config, parts: CloudParts): Promise<Cloud
   const { bootId } = await host.readFacts()
   const earlierBootId = await registerHost(db, host, config.availabilityZone, clock.now())
 
-  const actions = serverActions({ ...base, hosts })
+  const networkChanges = stack.use(new NetworkChanges({ db, clock, log, hosts }))
+  const actions = serverActions({ ...base, hosts, networkChanges })
   const runner = stack.use(
     new Runner({
       db,
@@ -80,12 +84,13 @@ export async function openCloud(given: Config, parts: CloudParts): Promise<Cloud
       onStep: (action, step, result, durationMs) => metrics.steps.observe({ action, step, result }, durationMs / 1000),
     }),
   )
-  const cloud: Omit<Cloud, typeof Symbol.asyncDispose> = { ...base, hosts, actions, runner }
+  const cloud: Omit<Cloud, typeof Symbol.asyncDispose> = { ...base, hosts, networkChanges, actions, runner }
   addGauges(cloud)
   if (!parts.isIdle) {
     if (config.resumeGuests && earlierBootId !== undefined && earlierBootId !== bootId) {
       await resumeServers(cloud, host.hostName)
     }
+    networkChanges.start()
     stack.use(sweepServers(cloud))
     await runner.start()
   }

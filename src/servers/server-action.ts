@@ -10,7 +10,7 @@ import { listPortsOfServer, readPortPlan, setPortStatus } from '../ports/port-st
 import { updateServer } from './server-store.ts'
 
 /** What actions need of the cloud. */
-export type ActionParts = Pick<Cloud, 'config' | 'db' | 'clock' | 'hosts' | 'log'>
+export type ActionParts = Pick<Cloud, 'config' | 'db' | 'clock' | 'hosts' | 'log' | 'networkChanges'>
 
 /** What the steps of a server's actions work on. */
 export interface ServerSubject {

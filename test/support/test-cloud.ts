@@ -78,6 +78,7 @@ export class TestCloud implements AsyncDisposable {
     try {
       if (options.database === 'postgres') world.#database = await newPostgresDatabase()
       await world.start()
+      await world.settled()
       world.admin = await world.clientOf('admin', 'admin')
       world.member = await world.clientOf('demo', 'demo')
       for (const [name, change] of Object.entries(options.servers ?? {})) await world.#addServer(name, change)
@@ -207,10 +208,11 @@ export class TestCloud implements AsyncDisposable {
     }
   }
 
-  /** Resolves when all actions rest: done, or waiting for the clock. */
+  /** Resolves when all actions rest, done or waiting for the clock, and hosts have followed the network API. */
   async settled(): Promise<void> {
     this.cloud.runner.nudge()
     await this.cloud.runner.settled()
+    await this.cloud.networkChanges.settled()
   }
 
   /** Turns the clock in steps until `isDone`, letting actions run in between. */
