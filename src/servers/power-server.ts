@@ -6,6 +6,7 @@ import {
   type ActionParts,
   bootSteps,
   endInError,
+  faultOf,
   OFF,
   plugPorts,
   type ServerSubject,
@@ -31,18 +32,12 @@ export function startServer(parts: ActionParts): Action<null, 'plugPorts' | 'pow
       ...bootSteps(parts),
     },
     // A server that would not start is where it was; the fault says why.
-    failed: ({ server }, error) => ({ done: true, save: stillOff(parts, server.id, error) }),
+    failed: ({ server }, error) => ({
+      done: true,
+      save: settled(parts, server.id, { ...OFF, ...faultOf(error, parts.clock.now()) }),
+    }),
   })
 }
-
-const stillOff = (parts: ActionParts, serverId: string, error: Error) =>
-  settled(parts, serverId, {
-    ...OFF,
-    faultCode: 500,
-    faultMessage: error.message,
-    faultDetails: null,
-    faultAt: parts.clock.now(),
-  })
 
 /** `os-stop`, which cuts the power:  powerOff      stopped */
 export function stopServer(parts: ActionParts): Action<null, 'powerOff', ServerSubject> {

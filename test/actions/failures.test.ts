@@ -113,16 +113,20 @@ for (const database of DATABASES) {
     await cloud.member.post(`/servers/${cloud.id.web}/action`, { 'os-stop': null })
     await cloud.settled()
     cloud.host.intercept = async (verb, _id, run) => {
-      if (verb === 'ensureOn') throw new HostError('noMemory', 'The host is out of memory.')
+      const cause = new Error('cannot set up guest memory')
+      if (verb === 'ensureOn') throw new HostError('noMemory', 'The host is out of memory.', { cause })
       return run()
     }
     await cloud.member.post(`/servers/${cloud.id.web}/action`, { 'os-start': null })
     await untilDone(cloud, cloud.id.web ?? '')
-    assert.equal((await cloud.server('web')).vmState, 'stopped')
+    const { vmState, taskState, powerState, faultMessage, faultDetails } = await cloud.server('web')
+    assert.deepEqual([vmState, taskState, powerState], ['stopped', null, 4])
+    assert.deepEqual([faultMessage, faultDetails], ['The host is out of memory.', 'cannot set up guest memory'])
     cloud.host.intercept = (_verb, _id, run) => run()
     await cloud.member.post(`/servers/${cloud.id.web}/action`, { 'os-start': null })
     await untilDone(cloud, cloud.id.web ?? '')
-    assert.equal((await cloud.server('web')).vmState, 'active')
+    const again = await cloud.server('web')
+    assert.deepEqual([again.vmState, again.faultMessage], ['active', null])
   })
 
   test(`${database}: a guest that ignores the power button stays ACTIVE after a shutdown, and goes down by a soft reboot`, async () => {
