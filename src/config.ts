@@ -75,6 +75,12 @@ export const SETTINGS = {
   quotaRamMib: whole(204_800, 'memory of all servers of a project, MiB; -1: no limit'),
   quotaKeypairs: whole(100, 'keypairs a user may have; -1: no limit'),
   quotaMetadata: whole(128, 'metadata items a server may have; -1: no limit'),
+  defaultRules: choice(
+    ['uos', 'neutron'],
+    'uos',
+    'what a new security group allows: uos: everything out by IPv4, ping, ssh and web in; neutron: everything out, and ' +
+      'into the group `default` what its own members send',
+  ),
   tokenMinutes: whole(720, 'how long a token lasts, in minutes'),
   consoleMinutes: whole(10, 'how long a console link can be opened, in minutes'),
   resumeGuests: flag(true, 'after a restart of the machine, start the servers again that ran'),

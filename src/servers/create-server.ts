@@ -43,7 +43,7 @@ export async function acceptCreateServer(cloud: Cloud, tx: Tx, caller: Caller, w
   const availabilityZone = await readZone(tx, wish.availability_zone ?? '')
   const metadata = wish.metadata ?? {}
   checkUserData(wish.user_data ?? null)
-  const groupIds = await readSecurityGroups(tx, caller, wish.security_groups ?? [], now)
+  const groupIds = await readSecurityGroups(cloud, tx, caller, wish.security_groups ?? [], now)
   const cards = await readWishedNetworks(tx, caller, wish.networks ?? [], counts.max)
   const count = await fitQuota(cloud, tx, caller, counts, flavor, metadata)
 
@@ -186,8 +186,14 @@ function checkUserData(userData: string | null): void {
   }
 }
 
-async function readSecurityGroups(tx: Tx, caller: Caller, wished: { name: string }[], now: number): Promise<string[]> {
-  const byDefault = await ensureDefaultGroup(tx, caller.projectId, now)
+async function readSecurityGroups(
+  cloud: Pick<Cloud, 'config'>,
+  tx: Tx,
+  caller: Caller,
+  wished: { name: string }[],
+  now: number,
+): Promise<string[]> {
+  const byDefault = await ensureDefaultGroup(cloud, tx, caller.projectId, now)
   const ids = new Set<string>()
   for (const { name } of wished) {
     const groups = name === DEFAULT_GROUP ? [byDefault] : await listGroupsNamed(tx, caller.projectId, name)
