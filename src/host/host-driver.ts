@@ -144,6 +144,9 @@ export interface ServerPlan {
   ports: CardPlan[]
 }
 
+/** Network cards a server has at most: machines must keep places for disks, and get no more while they run. */
+export const MOST_CARDS = 7
+
 /** A network card as the guest sees it. */
 export interface CardPlan {
   portId: string

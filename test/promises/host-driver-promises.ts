@@ -5,6 +5,7 @@ import {
   type DiskPlan,
   type HostDriver,
   HostError,
+  MOST_CARDS,
   type PortPlan,
   type ServerPlan,
 } from '../../src/host/host-driver.ts'
@@ -23,6 +24,8 @@ export interface HostWorld extends AsyncDisposable {
   readGuest(serverId: string): Promise<unknown>
   /** What changes when a disk changes. */
   readDisk(serverId: string): Promise<unknown>
+  /** The ports whose cards the guest has, sorted. */
+  readCards(serverId: string): Promise<string[]>
   /** Waits until the guest obeys its power button. */
   untilUp(serverId: string): Promise<void>
   powerOffFromInside(serverId: string): Promise<void>
@@ -272,5 +275,80 @@ export function hostDriverPromises(name: string, makeWorld: () => Promise<HostWo
     await world.driver.ensureDisk(disk)
     await assert.rejects(world.driver.ensureOn(world.withPorts(server, [port])), failsAs('notPlugged'))
     assert.equal(await world.driver.readPower(server.serverId), 'off')
+  })
+
+  /** `count` ports on one network; gone from the host at the end of the scope. */
+  async function pluggedPorts(world: HostWorld, serverId: string, count: number) {
+    const first = world.newPort(serverId)
+    const subnetId = first.network.subnets[0]?.subnetId ?? ''
+    const ports = Array.from({ length: count }, (_, n) => ({
+      ...world.newPort(serverId),
+      network: first.network,
+      addresses: [{ subnetId, ipAddress: `10.77.0.${10 + n}` }],
+    }))
+    for (const port of ports) await world.driver.ensurePort(port)
+    return {
+      ports,
+      async [Symbol.asyncDispose]() {
+        await world.driver.ensureOff(serverId)
+        for (const { portId } of ports) await world.driver.removePort(portId)
+      },
+    }
+  }
+
+  promise('a card comes into a guest that runs, once, however often and by whomever it is asked for', async (world) => {
+    const { disk, server } = world.newServer()
+    const { serverId } = server
+    await using plugged = await pluggedPorts(world, serverId, 2)
+    const [atStart = assert.fail(), later = assert.fail()] = plugged.ports
+    const both = world.withPorts(server, [atStart, later])
+    const [, card = assert.fail()] = both.ports
+    const expected = [atStart.portId, later.portId].sort()
+    await world.driver.ensureDisk(disk)
+    await world.driver.ensureOn(world.withPorts(server, [atStart]))
+    const guest = await world.readGuest(serverId)
+    assert.deepEqual(await world.readCards(serverId), [atStart.portId])
+    await Promise.all([1, 2].map(() => world.driver.ensureCard(serverId, card)))
+    assert.deepEqual(await world.readCards(serverId), expected)
+    await world.restart()
+    for (const one of both.ports) await world.driver.ensureCard(serverId, one)
+    assert.deepEqual(await world.readCards(serverId), expected)
+    assert.equal(await world.driver.ensureOn(both), 'on')
+    assert.deepEqual(await world.readGuest(serverId), guest)
+  })
+
+  promise('a server that is off, or that nobody heard of, takes and gives no card', async (world) => {
+    const { disk, server } = world.newServer()
+    await using plugged = await pluggedPorts(world, server.serverId, 1)
+    const [card = assert.fail()] = world.withPorts(server, plugged.ports).ports
+    for (const power of ['absent', 'off']) {
+      assert.equal(await world.driver.readPower(server.serverId), power)
+      await world.driver.ensureCard(server.serverId, card)
+      await world.driver.removeCard(server.serverId, card.portId)
+      assert.equal(await world.driver.readPower(server.serverId), power)
+      await world.driver.ensureDisk(disk)
+    }
+  })
+
+  promise('a card needs its port, and taking out one that never was does nothing', async (world) => {
+    const server = await startedServer(world)
+    const port = world.newPort(server.serverId)
+    const [card = assert.fail()] = world.withPorts(server, [port]).ports
+    await assert.rejects(world.driver.ensureCard(server.serverId, card), failsAs('notPlugged'))
+    await world.driver.removeCard(server.serverId, port.portId)
+    assert.deepEqual(await world.readCards(server.serverId), [])
+  })
+
+  promise('a guest takes so many cards and no more', async (world) => {
+    const { disk, server } = world.newServer()
+    const { serverId } = server
+    await using plugged = await pluggedPorts(world, serverId, MOST_CARDS + 1)
+    const cards = world.withPorts(server, plugged.ports).ports
+    await world.driver.ensureDisk(disk)
+    await world.driver.ensureOn({ ...server, ports: cards.slice(0, MOST_CARDS - 1) })
+    const [last = assert.fail(), tooMany = assert.fail()] = cards.slice(-2)
+    await world.driver.ensureCard(serverId, last)
+    await assert.rejects(world.driver.ensureCard(serverId, tooMany), failsAs('startFailed'))
+    assert.equal((await world.readCards(serverId)).length, MOST_CARDS)
   })
 }

@@ -8,7 +8,7 @@ import { pino } from 'pino'
 import { type DiskPlan, HostError, type PortPlan, type ServerPlan } from '../../src/host/host-driver.ts'
 import { LinuxNetwork } from '../../src/host/linux-network/linux-network.ts'
 import { QemuDriver, type QemuDriverOptions } from '../../src/host/qemu/qemu-driver.ts'
-import { QmpClient } from '../../src/host/qemu/qmp-client.ts'
+import { QmpClient, readObjects } from '../../src/host/qemu/qmp-client.ts'
 import { type RunRecord, readStartTicks } from '../../src/host/qemu/run-record.ts'
 import { type ServerFiles, serverFiles } from '../../src/host/qemu/server-files.ts'
 import { run } from '../../src/host/run-program.ts'
@@ -136,13 +136,20 @@ export class QemuWorld implements AsyncDisposable {
   }
 
   /** One command on the monitor that is kept for tools. */
-  async askTools(serverId: string, command: string): Promise<unknown> {
+  async askTools(serverId: string, command: string, args: object = {}): Promise<unknown> {
     const client = await QmpClient.connect(this.files(serverId).tools, () => {}, AbortSignal.timeout(10_000))
     try {
-      return await client.execute(command)
+      return await client.execute(command, args)
     } finally {
       client.close()
     }
+  }
+
+  /** The ports whose cards QEMU has, sorted. */
+  async readCards(serverId: string): Promise<string[]> {
+    const devices = readObjects(await this.askTools(serverId, 'qom-list', { path: '/machine/peripheral' }))
+    const names = devices.map(({ name }) => String(name)).filter((name) => name.startsWith('card-'))
+    return names.map((name) => name.slice('card-'.length)).sort()
   }
 
   /** What tells one disk from another: file and content. */

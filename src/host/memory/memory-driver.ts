@@ -11,6 +11,7 @@ import {
   HostError,
   type HostFacts,
   type HostServer,
+  MOST_CARDS,
   type NetworkPlan,
   type PortPlan,
   type Power,
@@ -50,9 +51,6 @@ export const newMemoryMachine = (): MemoryMachine => ({
   routers: new Map(),
   bootId: 'boot-1',
 })
-
-/** Cards a memory guest takes. */
-const MOST_CARDS = 15
 
 /** Stands between a verb and its effect: may throw before (the call is lost) or after `run` (the answer is lost). */
 export type Intercept = <T>(verb: string, id: string, run: () => Promise<T>) => Promise<T>
@@ -181,8 +179,7 @@ export class MemoryDriver implements HostDriver {
       if (!this.machine.ports.has(card.portId)) {
         throw new HostError('notPlugged', 'A network card of this server is not plugged in on its host.')
       }
-      if (server.cards.size === MOST_CARDS)
-        throw new HostError('startFailed', 'The server takes no more network cards.')
+      if (server.cards.size >= MOST_CARDS) throw new HostError('startFailed', 'The server takes no more network cards.')
       server.cards.set(card.portId, card)
     })
   }

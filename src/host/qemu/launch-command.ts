@@ -1,3 +1,5 @@
+import { OPEN_TAP } from './open-tap.ts'
+
 /** A tap device, and the namespace it is in, by name. */
 export interface Tap {
   namespace: string
@@ -23,18 +25,13 @@ export interface LaunchInput {
 }
 
 /** The first descriptor after stdio; the taps follow each other from here. */
-const FIRST_TAP_FD = 3
+export const FIRST_TAP_FD = 3
 
-/**
- * Opens a tap as a descriptor that outlives exec, then becomes the next command. Node has no ioctl; perl-base is
- * essential in Debian and starts in 5 ms. 0x400454ca is TUNSETIFF, 0x5002 is IFF_TAP|IFF_NO_PI|IFF_VNET_HDR.
- * Source: linux/if_tun.h.
- */
-const OPEN_TAP = [
+/** Opens a tap as a descriptor that outlives exec, then becomes the next command. */
+const KEEP_TAP = [
   '$^F = 255;',
   'my $want = shift; my $name = shift;',
-  'open(my $tap, "+<", "/dev/net/tun") or die "/dev/net/tun: $!\\n";',
-  'ioctl($tap, 0x400454ca, pack("Z16 S x22", $name, 0x5002)) or die "$name: $!\\n";',
+  OPEN_TAP,
   'fileno($tap) == $want or die "tap $name came as descriptor ".fileno($tap)."\\n";',
   'exec { $ARGV[0] } @ARGV or die "$ARGV[0]: $!\\n";',
 ].join(' ')
@@ -57,7 +54,7 @@ export function launchCommand(input: LaunchInput): string[] {
   const fds = tapFds(input.taps.length)
   const taps = input.taps.flatMap(({ namespace, tapName }, i) => [
     ...[programs.ip, 'netns', 'exec', namespace],
-    ...[programs.perl, '-e', OPEN_TAP, '--', String(fds[i]), tapName],
+    ...[programs.perl, '-e', KEEP_TAP, '--', String(fds[i]), tapName],
   ])
   return [
     ...taps,

@@ -1,4 +1,4 @@
-import type { ServerPlan } from '../host-driver.ts'
+import type { CardPlan, ServerPlan } from '../host-driver.ts'
 import type { ServerFiles } from './server-files.ts'
 
 /** A kernel that QEMU loads itself, which spares the guest its boot loader. */
@@ -22,9 +22,6 @@ export interface QemuInput {
 
 /** PCIe slots that take a device at run time; a machine cannot get more later. rp0 holds the disk, from rp1 the cards. */
 const ROOT_PORTS = 16
-/** Cards a server may start with; the root ports behind them stay free for what is plugged in while it runs. */
-export const MOST_PORTS = 7
-
 /** `,` ends an option's value in QEMU; a comma of the value is written twice. */
 const escaped = (value: string): string => value.replaceAll(',', ',,')
 
@@ -104,8 +101,24 @@ function disk(path: string, baseDisk: string): string[] {
   return ['-blockdev', JSON.stringify(node), '-device', 'virtio-blk-pci,drive=root,id=vda,bus=rp0,bootindex=1']
 }
 
-function card(port: ServerPlan['ports'][number], index: number, fd: number | undefined): string[] {
+function card(port: CardPlan, index: number, fd: number | undefined): string[] {
   if (fd === undefined) throw new Error(`port ${port.portId} has no tap`)
-  const device = `virtio-net-pci,netdev=net${index},id=card${index},mac=${port.macAddress},host_mtu=${port.mtu}`
-  return ['-netdev', `tap,id=net${index},fd=${fd}`, '-device', `${device},romfile=,bus=rp${index + 1}`]
+  const { netdev } = cardIds(port.portId)
+  const device = Object.entries(cardDevice(port, `rp${index + 1}`)).map(([name, value]) => `${name}=${value}`)
+  return ['-netdev', `tap,id=${netdev},fd=${fd}`, '-device', device.join(',')]
 }
+
+/** How QMP calls the two halves of a card: by the port's id, so that whoever comes later finds them. */
+export const cardIds = (portId: string): { netdev: string; device: string } => ({
+  netdev: `net-${portId}`,
+  device: `card-${portId}`,
+})
+
+/** A card as QEMU makes it, at its start or in a guest that runs. It loads no boot program. */
+export const cardDevice = ({ portId, macAddress, mtu }: CardPlan, bus: string) => {
+  const { netdev, device } = cardIds(portId)
+  return { driver: 'virtio-net-pci', netdev, id: device, mac: macAddress, host_mtu: mtu, romfile: '', bus }
+}
+
+/** The root ports that cards may use, in the order they are given out. */
+export const CARD_ROOT_PORTS: readonly string[] = Array.from({ length: ROOT_PORTS - 1 }, (_, i) => `rp${i + 1}`)

@@ -20,6 +20,7 @@ import {
   HostError,
   type HostFacts,
   type HostServer,
+  MOST_CARDS,
   type NetworkPlan,
   type PortPlan,
   type Power,
@@ -30,14 +31,15 @@ import {
 import { type Accelerator, chooseAccelerator, kvmGroup } from './accelerator.ts'
 import { detectCgroups } from './cgroup.ts'
 import { cleanConsole, lastLines, readConsoleTail } from './console-log.ts'
-import { hostStops } from './guest.ts'
+import { type Guest, hostStops } from './guest.ts'
+import { plugCard, unplugCard } from './guest-cards.ts'
 import { Guests } from './guests.ts'
 import { demandMemory, readMemory, readSpace, readVcpus } from './host-facts.ts'
 import { rejectAsHostError, toHostError } from './host-failure.ts'
 import type { HostNetwork } from './host-network.ts'
 import { KeyedLock } from './keyed-lock.ts'
 import { launchCommand, type Tap, tapFds } from './launch-command.ts'
-import { MOST_PORTS, qemuArgs } from './qemu-args.ts'
+import { qemuArgs } from './qemu-args.ts'
 import { findQemuPrograms, type QemuPrograms } from './qemu-programs.ts'
 import { readBootId } from './run-record.ts'
 import { baseOfDisk, ensureOverlay, findDirectBoot } from './server-disk.ts'
@@ -203,12 +205,36 @@ export class QemuDriver implements HostDriver {
     return this.#options.network.readNetworking()
   }
 
-  async ensureCard(_serverId: string, _card: CardPlan): Promise<void> {
-    throw new HostError('startFailed', 'This host cannot plug cards into guests that run yet.')
+  async ensureCard(serverId: string, card: CardPlan): Promise<void> {
+    await this.#withRunning(serverId, async (guest) => {
+      const { guests, programs } = this.#ready
+      const monitor = guests.files(serverId).tools
+      await plugCard(guest, card, { programs, tap: await this.#findTap(card.portId), monitor })
+    })
   }
 
-  async removeCard(_serverId: string, _portId: string): Promise<void> {
-    throw new HostError('startFailed', 'This host cannot take cards out of guests that run yet.')
+  async removeCard(serverId: string, portId: string): Promise<void> {
+    await this.#withRunning(serverId, async (guest) => {
+      const tap = await this.#options.network.findTap(portId)
+      await unplugCard(guest, portId, tap?.tapName)
+    })
+  }
+
+  /**
+   * Does something to the guest of a server, or nothing when none runs, also when it ends meanwhile.
+   * @throws HostError; `unreachable` for whatever its monitor did not answer or refused.
+   */
+  async #withRunning(serverId: string, work: (guest: Guest) => Promise<void>): Promise<void> {
+    await this.#locks.run(serverId, async () => {
+      const guest = this.#ready.guests.find(serverId)
+      if (!guest || (await guest.readStatus()) === 'shutdown' || guest.pid === undefined) return
+      await work(guest).catch((error: unknown) => {
+        if (guest.pid === undefined) return
+        const cause = toHostError(error)
+        if (cause instanceof HostError) throw cause
+        throw new HostError('unreachable', 'The server does not answer its host yet.', { cause })
+      })
+    })
   }
 
   async ensureOn(plan: ServerPlan): Promise<'on' | 'queued'> {
@@ -261,18 +287,18 @@ export class QemuDriver implements HostDriver {
   }
 
   async #findTaps(plan: ServerPlan): Promise<Tap[]> {
-    if (plan.ports.length > MOST_PORTS) {
-      throw new HostError('startFailed', `A server starts with at most ${MOST_PORTS} network cards.`)
+    if (plan.ports.length > MOST_CARDS) {
+      throw new HostError('startFailed', `A server starts with at most ${MOST_CARDS} network cards.`)
     }
-    return await Promise.all(
-      plan.ports.map(async ({ portId }) => {
-        const tap = await this.#options.network.findTap(portId)
-        if (tap) return tap
-        throw new HostError('notPlugged', 'A network card of this server is not plugged in on its host.', {
-          cause: new Error(`port ${portId} has no tap`),
-        })
-      }),
-    )
+    return await Promise.all(plan.ports.map(({ portId }) => this.#findTap(portId)))
+  }
+
+  async #findTap(portId: string): Promise<Tap> {
+    const tap = await this.#options.network.findTap(portId)
+    if (tap) return tap
+    throw new HostError('notPlugged', 'A network card of this server is not plugged in on its host.', {
+      cause: new Error(`port ${portId} has no tap`),
+    })
   }
 
   async #launch(plan: ServerPlan, command: readonly string[], user: User): Promise<void> {
