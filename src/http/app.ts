@@ -20,6 +20,7 @@ import { baseUrl } from './base-url.ts'
 import { acceptBodies, refuseNul } from './bodies.ts'
 import { answerFaults, faultAnswerer } from './faults.ts'
 import { Links } from './links.ts'
+import { malformedAnswerer } from './malformed.ts'
 import { describeApi } from './openapi.ts'
 import { operationRoutes } from './operation-routes.ts'
 import type { Caller, Operation } from './policy.ts'
@@ -83,6 +84,8 @@ export async function buildApp(cloud: Cloud): Promise<App> {
     // A proxy on this machine may say who asks, if there is one; from anyone else the header is a guess at another
     // address, and failed logins are counted by it.
     trustProxy: cloud.config.publicUrl === '' ? false : 'loopback',
+    // What is refused before there is a request.
+    clientErrorHandler: malformedAnswerer(cloud.log),
     // What is refused before there is a route and its hooks.
     frameworkErrors: (error, request, reply) => void answerFault(error, request, reply.headers(requestIds(request))),
   }).withTypeProvider<TypeBoxProvider>() as unknown as App
