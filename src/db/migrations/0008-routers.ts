@@ -37,6 +37,12 @@ export async function up(db: Kysely<unknown>): Promise<void> {
   await add('securityGroups', 'isStateful', 'integer', 1)
   await addNullable('securityGroupRules', 'remoteGroupId')
   await db.schema.createIndex('rulesByRemoteGroup').on('securityGroupRules').column('remoteGroupId').execute()
+  // Finds a rule's twin in a group of thousands.
+  await db.schema
+    .createIndex('rulesByContent')
+    .on('securityGroupRules')
+    .columns(['securityGroupId', 'remoteIpPrefix', 'portRangeMin'])
+    .execute()
   await db.schema.createIndex('portsByGroup').on('portSecurityGroups').column('securityGroupId').execute()
 
   await db.schema
