@@ -30,8 +30,5 @@ export function defaultRules(
 ): RulePlan[] {
   if (kind === 'uos') return UOS
   if (!isDefault) return NEUTRON
-  return [
-    ...NEUTRON,
-    ...NEUTRON.map(({ ethertype }) => rule({ direction: 'ingress', ethertype, remoteGroupId: id })),
-  ]
+  return [...NEUTRON, ...NEUTRON.map(({ ethertype }) => rule({ direction: 'ingress', ethertype, remoteGroupId: id }))]
 }
