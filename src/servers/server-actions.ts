@@ -2,12 +2,10 @@
 import { type TSchema, Type } from 'typebox'
 import type { AnyAction } from '../actions/action.ts'
 import { acceptAction, supersedeAction } from '../actions/journal.ts'
-import type { Cloud } from '../cloud.ts'
 import { consoleUrl, createConsole } from '../consoles/console-store.ts'
 import type { Row, TaskState } from '../db/schema.ts'
 import { ApiError } from '../http/api-error.ts'
-import type { Links } from '../http/links.ts'
-import type { Caller, Operation } from '../http/policy.ts'
+import { type ActionCall, type ActionRow, row } from './action-row.ts'
 import { buildServer } from './build-server.ts'
 import { deleteServer } from './delete-server.ts'
 import { shutdownServer, startServer, stopServer } from './power-server.ts'
@@ -28,28 +26,6 @@ export function serverActions(parts: ActionParts) {
   }
 }
 export type ServerActions = ReturnType<typeof serverActions>
-
-/** What a row of the table is called with. */
-export interface ActionCall<Body> {
-  cloud: Cloud
-  caller: Caller
-  links: Links
-  serverId: string
-  body: Body
-}
-
-/** One key of `POST …/action`. */
-export interface ActionRow {
-  body: TSchema
-  operation: Operation
-  status: number
-  /** The answer's body, or undefined for none. */
-  accept(call: ActionCall<never>): Promise<unknown>
-}
-
-// biome-ignore format: one row a line
-const row = <Schema extends TSchema, Body>(body: Schema, operation: Operation, status: number, accept: (call: ActionCall<Body>) => Promise<unknown>): ActionRow =>
-  ({ body, operation, status, accept: accept as ActionRow['accept'] })
 
 /** A digit string where clients send one. */
 const Length = Type.Union([Type.Integer({ minimum: -1 }), Type.String({ pattern: '^(-1|[0-9]{1,9})$' }), Type.Null()])

@@ -1,0 +1,28 @@
+/** What each key of `POST …/action` brings: one row of the table. */
+import type { TSchema } from 'typebox'
+import type { Cloud } from '../cloud.ts'
+import type { Links } from '../http/links.ts'
+import type { Caller, Operation } from '../http/policy.ts'
+
+/** What a row of the table is called with. */
+export interface ActionCall<Body> {
+  cloud: Cloud
+  caller: Caller
+  links: Links
+  serverId: string
+  body: Body
+}
+
+/** One key of `POST …/action`. */
+export interface ActionRow {
+  body: TSchema
+  operation: Operation
+  status: number
+  /** The answer's body, or undefined for none. */
+  accept(call: ActionCall<never>): Promise<unknown>
+}
+
+/** A row whose body is of another type than its schema says by itself. */
+// biome-ignore format: one row a line
+export const row = <Schema extends TSchema, Body>(body: Schema, operation: Operation, status: number, accept: (call: ActionCall<Body>) => Promise<unknown>): ActionRow =>
+  ({ body, operation, status, accept: accept as ActionRow['accept'] })
