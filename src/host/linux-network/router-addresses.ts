@@ -1,0 +1,71 @@
+/**
+ * IPv4 and IPv6 values of a router's plan, read as numbers and written again as the kernel's tools print them: so no
+ * text of a user reaches a command, and what is wanted compares with what is there.
+ */
+import { isIPv4, isIPv6 } from 'node:net'
+
+export type Family = 4 | 6
+
+/** An address or a network; a network's `value` has no bits set beyond `bits`. */
+export interface IpPrefix {
+  family: Family
+  value: bigint
+  bits: number
+}
+
+const WIDTH: Record<Family, number> = { 4: 32, 6: 128 }
+
+/** @throws Error when it is no address; one with a zone is none. */
+export function parseAddress(text: string): IpPrefix {
+  if (isIPv4(text)) {
+    const value = text.split('.').reduce((sum, part) => sum * 256n + BigInt(part), 0n)
+    return { family: 4, value, bits: WIDTH[4] }
+  }
+  if (!isIPv6(text) || text.includes('%')) throw new Error(`Not an IP address: ${JSON.stringify(text)}`)
+  const [head = '', tail] = canonicalIpv6(text).split('::')
+  const words = (part: string) => (part === '' ? [] : part.split(':'))
+  const [front, back] = [words(head), words(tail ?? '')]
+  const zeros = Array<string>(8 - front.length - back.length).fill('0')
+  const value = [...front, ...zeros, ...back].reduce((sum, word) => sum * 65_536n + BigInt(`0x${word}`), 0n)
+  return { family: 6, value, bits: WIDTH[6] }
+}
+
+/**
+ * Reads `10.0.0.0/24` or `2001:db8::/64`; host bits are cleared. An address alone is all its bits.
+ * @throws Error when it is neither.
+ */
+export function parseNetwork(text: string): IpPrefix {
+  const [address = '', length, ...rest] = text.split('/')
+  const { family, value } = parseAddress(address)
+  const bits = length === undefined ? WIDTH[family] : Number(length)
+  if (rest.length > 0 || !/^(\d{1,3})?$/.test(length ?? '') || length === '' || bits > WIDTH[family]) {
+    throw new Error(`Not an IP network: ${JSON.stringify(text)}`)
+  }
+  return { family, value: value & mask(family, bits), bits }
+}
+
+export const isInside = (outer: IpPrefix, inner: IpPrefix): boolean =>
+  outer.family === inner.family &&
+  outer.bits <= inner.bits &&
+  (inner.value & mask(outer.family, outer.bits)) === outer.value
+
+/** As `ip` prints an address, without its length. */
+export function formatAddress({ family, value }: IpPrefix): string {
+  if (family === 4) return [24n, 16n, 8n, 0n].map((shift) => (value >> shift) & 0xffn).join('.')
+  const words = Array.from({ length: 8 }, (_, index) => (value >> BigInt(112 - 16 * index)) & 0xffffn)
+  return canonicalIpv6(words.map((word) => word.toString(16)).join(':'))
+}
+
+/** As `ip route` prints a destination: `default`, an address without `/32`, or a network. */
+export function formatDestination(network: IpPrefix): string {
+  if (network.bits === 0) return 'default'
+  return network.bits === WIDTH[network.family] ? formatAddress(network) : `${formatAddress(network)}/${network.bits}`
+}
+
+const mask = (family: Family, bits: number): bigint => {
+  const width = BigInt(WIDTH[family])
+  return ((1n << width) - 1n) ^ ((1n << (width - BigInt(bits))) - 1n)
+}
+
+/** Shortest form (RFC 5952), which the URL standard shares. */
+const canonicalIpv6 = (text: string): string => new URL(`http://[${text}]`).hostname.slice(1, -1)

@@ -1,0 +1,132 @@
+/**
+ * A namespace that is joined to networks and passes packets between them: of a router, or of the edge. Each asking
+ * looks at what is there and changes what differs, so that damage done by hand or by a crash is mended on the way.
+ */
+import { planQueues } from './floating-limits.ts'
+import { addNamespace, readNamespace, removeNamespace } from './namespace.ts'
+import type { RouterDesign, RouterDevice } from './router-design.ts'
+import type { RouterEnds } from './router-ends.ts'
+import {
+  announce,
+  applyRouterSettings,
+  changeNamespace,
+  changeQueues,
+  observeQueues,
+  observeRouter,
+  readRules,
+  replaceRules,
+} from './router-kernel.ts'
+import { type Ends, type ObservedRouter, planRouterLinks, planRouterRoutes } from './router-links.ts'
+
+/** What `settle` had to change. */
+export type Change = 'namespace' | 'rules' | 'devices' | 'routes' | 'queues' | 'advertisements'
+
+/** What this process last made of it; `inode` tells the namespace from a later one of the same name. */
+interface Made {
+  inode: number
+  script?: string
+  /** The script as the kernel tells it. */
+  rules?: string
+}
+
+export class RouterNamespace {
+  readonly name: string
+  readonly #networks: RouterEnds
+  #made: Made | undefined
+
+  constructor(name: string, networks: RouterEnds) {
+    this.name = name
+    this.#networks = networks
+  }
+
+  /** The kernel's number of the namespace as it last was; undefined before the first `settle`. */
+  get inode(): number | undefined {
+    return this.#made?.inode
+  }
+
+  /**
+   * Makes everything so: rules first, since without them a new device would pass everything.
+   * @param script the rules, see router-rules.ts.
+   * @returns what was not so, in no order. Rules are always among it when this process had not made them.
+   */
+  async settle(design: RouterDesign, script: string): Promise<Change[]> {
+    const changes = new Set<Change>()
+    if ((await readNamespace(this.name)) === undefined) changes.add('namespace')
+    const made = await this.prepare()
+    const [rules, ends, observed, queues] = await Promise.all([
+      readRules(this.name),
+      this.#attach(design.devices),
+      observeRouter(this.name),
+      observeQueues(this.name),
+    ])
+    if (made.script !== script || made.rules !== rules) {
+      delete made.script
+      made.rules = await replaceRules(this.name, script)
+      made.script = script
+      changes.add('rules')
+    }
+    const deviceChanges = planRouterLinks(design, observed, ends)
+    if (deviceChanges.length > 0) {
+      await this.#changeDevices(design, observed, ends, deviceChanges)
+      changes.add('devices')
+    }
+    const isAsObserved = deviceChanges.length === 0
+    const routeChanges = planRouterRoutes(design, isAsObserved ? observed : await observeRouter(this.name))
+    await changeNamespace(this.name, routeChanges)
+    if (routeChanges.length > 0) changes.add('routes')
+    const queueChanges = planQueues(design, isAsObserved ? queues : await observeQueues(this.name))
+    await changeQueues(this.name, queueChanges)
+    if (queueChanges.length > 0) changes.add('queues')
+    return [...changes]
+  }
+
+  /** Tells the neighbours of a device its addresses, when it is there. */
+  async announce({ name, mac }: RouterDevice): Promise<void> {
+    await announce(this.name, name, mac)
+  }
+
+  async remove(): Promise<void> {
+    this.#made = undefined
+    await removeNamespace(this.name)
+  }
+
+  /** Makes the namespace alone, for whoever must put something in before. */
+  async prepare(): Promise<Made> {
+    const there = await readNamespace(this.name)
+    if (there !== undefined && there === this.#made?.inode) return this.#made
+    if (there === undefined) await addNamespace(this.name)
+    await applyRouterSettings(this.name)
+    const inode = there ?? (await readNamespace(this.name))
+    if (inode === undefined) throw new Error(`The namespace ${this.name} vanished`)
+    this.#made = { inode }
+    return this.#made
+  }
+
+  async #changeDevices(design: RouterDesign, observed: ObservedRouter, ends: Ends, commands: string[]): Promise<void> {
+    await removeOrphans(design.devices, observed, ends)
+    await changeNamespace(this.name, commands)
+    await this.#attach(design.devices)
+    // New addresses only now: before, the other end was on no bridge.
+    for (const device of design.devices) {
+      const isNewHere = (command: string) => command.startsWith('addr add') && command.split(' ').includes(device.name)
+      if (commands.some(isNewHere)) await this.announce(device)
+    }
+  }
+
+  async #attach(devices: readonly RouterDevice[]): Promise<Ends> {
+    const answers = devices.map(async ({ network, endName }) => {
+      return [endName, await this.#networks.attachRouterEnd(network, endName)] as const
+    })
+    return new Map(await Promise.all(answers))
+  }
+}
+
+/** Ends whose other side is not here: of a namespace before this one, which a process keeps alive. Their names are needed. */
+async function removeOrphans(devices: readonly RouterDevice[], { links }: ObservedRouter, ends: Ends): Promise<void> {
+  for (const { name, endName } of devices) {
+    const end = ends.get(endName)
+    if (end?.isThere && !links.some(({ ifname }) => ifname === name)) {
+      await changeNamespace(end.namespace, [`link delete ${endName}`])
+    }
+  }
+}
