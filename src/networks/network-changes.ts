@@ -13,6 +13,8 @@
  * The rows tell what a thing is linked with now. Before a write that cuts links (a delete; a port that loses groups,
  * addresses, allowed pairs or its device; a deleted group that rules name) call `noteLeaving`, which notes the thing and
  * all that it is linked with while the rows still say so. Ports are deleted with `deletePorts`, which does that.
+ *
+ * Settling at the start is no different: all things are worked on, and what only the hosts name goes from them.
  */
 import type { Logger } from 'pino'
 import { isFinal } from '../actions/action.ts'
@@ -20,7 +22,7 @@ import type { Database, Tx } from '../db/database.ts'
 import type { HostDriver } from '../host/host-driver.ts'
 import type { Clock } from '../lib/clock.ts'
 import { applyChange, applyFailed, listEverything } from './apply-change.ts'
-import { linksOf } from './network-links.ts'
+import { groupsThatName, linksOf } from './network-links.ts'
 
 /** A thing of the network API that hosts must follow. */
 export interface NetworkChange {
@@ -89,16 +91,24 @@ export class NetworkChanges implements AsyncDisposable {
   }
 
   /**
-   * Notes what the members of groups are to others, before or after ports join or leave: the groups whose rules name
-   * groups of these ports as remote, and not the ports themselves.
+   * Notes what these ports are linked with and not the ports themselves: for somebody who asks the host about them, a
+   * server's action. Call it before they lose groups, addresses or their row; after they got them.
    */
-  async noteMembers(tx: Tx, portIds: readonly string[]): Promise<void> {
+  async noteNeighbours(tx: Tx, portIds: readonly string[]): Promise<void> {
     for (const id of portIds) {
-      const groups = (await linksOf(tx, { kind: 'port', id })).filter(({ kind }) => kind === 'securityGroup')
+      const links = await linksOf(tx, { kind: 'port', id })
       tx.onCommit(() => {
-        for (const change of groups) this.#add({ change, hasLinks: false })
+        for (const change of links) this.#add({ change, hasLinks: false })
       })
     }
+  }
+
+  /** Notes the groups whose rules name one of these as remote: for new ports in them, which no host has yet. */
+  async noteMembers(tx: Tx, groupIds: readonly string[]): Promise<void> {
+    const links = await groupsThatName(tx, groupIds)
+    tx.onCommit(() => {
+      for (const id of links) this.#add({ change: { kind: 'securityGroup', id }, hasLinks: false })
+    })
   }
 
   /** Begins to work, with everything: what rows name is made so, what hosts have and no row names goes. Does not wait. */

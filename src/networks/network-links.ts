@@ -61,8 +61,8 @@ async function linksOfPort(read: Reader, portId: string): Promise<NetworkChange[
   ]
 }
 
-/** The groups with rules for which these are remote. */
-async function groupsThatName(read: Reader, groupIds: string[]): Promise<string[]> {
+/** The groups with rules for which one of these is remote, each once. */
+export async function groupsThatName(read: Reader, groupIds: readonly string[]): Promise<string[]> {
   if (groupIds.length === 0) return []
   const rules = await read
     .selectFrom('securityGroupRules')

@@ -1,7 +1,7 @@
 import type { Action } from '../actions/action.ts'
 import { claimRoom, listHosts, releaseRoom } from '../hosts/host-store.ts'
 import { ApiError } from '../http/api-error.ts'
-import { releasePorts } from '../ports/port-store.ts'
+import { releasePorts } from '../ports/delete-ports.ts'
 import { pickHost } from '../scheduler/pick-host.ts'
 import { type ActionParts, bootSteps, faultOf, plugPorts, type ServerSubject, serverAction } from './server-action.ts'
 import { updateServer } from './server-store.ts'
@@ -73,7 +73,7 @@ export function buildServer(parts: ActionParts): Action<BuildInput, Step, Server
         return {
           done: true,
           async save(tx) {
-            await releasePorts(tx, server.id)
+            await releasePorts(parts, tx, server.id)
             await releaseRoom(tx, server.id)
             await updateServer(
               tx,

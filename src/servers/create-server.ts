@@ -102,6 +102,7 @@ export async function acceptCreateServer(cloud: Cloud, tx: Tx, caller: Caller, w
     await giveCards(tx, caller, id, cards, groupIds, now)
     await acceptAction(tx, cloud.actions.create, id, { availabilityZone }, caller, now)
   }
+  await cloud.networkChanges.noteMembers(tx, groupIds)
   tx.onCommit(() => cloud.runner.nudge())
   return {
     id: ids[0] ?? '',
@@ -264,10 +265,18 @@ async function giveCards(
       deviceId: serverId,
       deviceOwner: 'compute:nova',
       position,
-      ...(card.ipAddress === undefined ? {} : { address: { ipAddress: card.ipAddress } }),
+      fixedIps: card.ipAddress === undefined ? undefined : [{ ipAddress: card.ipAddress }],
       securityGroupIds,
       isOwnedByServer: true,
       now,
-    })
+    }).catch(refuseTakenAddress)
   }
+}
+
+/** An address in use is the caller's mistake here, and a conflict everywhere else. Source: shared/spec/faults.md, S01. */
+function refuseTakenAddress(error: unknown): never {
+  if (error instanceof ApiError && error.type === 'IpAddressAlreadyAllocated') {
+    throw new ApiError('badRequest', error.message, { cause: error })
+  }
+  throw error
 }

@@ -4,7 +4,7 @@ import type { Cloud } from '../cloud.ts'
 import type { Tx } from '../db/database.ts'
 import { releaseRoom } from '../hosts/host-store.ts'
 import type { Caller } from '../http/policy.ts'
-import { releasePorts } from '../ports/port-store.ts'
+import { releasePorts } from '../ports/delete-ports.ts'
 import { type ActionParts, endInError, type ServerSubject, serverAction } from './server-action.ts'
 import { assertUnlocked } from './server-state.ts'
 import { getServer, updateServer } from './server-store.ts'
@@ -45,7 +45,7 @@ export function deleteServer(parts: ActionParts): Action<null, Step, ServerSubje
         return {
           done: true,
           async save(tx) {
-            await releasePorts(tx, server.id)
+            await releasePorts(parts, tx, server.id)
             await releaseRoom(tx, server.id)
             await tx.deleteFrom('consoleTokens').where('serverId', '=', server.id).execute()
             const gone = { vmState: 'deleted', taskState: null, powerState: 0, sealedAdminPass: null } as const

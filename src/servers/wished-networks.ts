@@ -46,11 +46,13 @@ async function readOne(tx: Tx, caller: Caller, wish: WishedNetwork, count: numbe
     if (!isUuidLike(port)) throw new ApiError('badRequest', `Port '${port}' is not a UUID.`)
     const known = await tx
       .selectFrom('ports')
-      .select('id')
-      .where('id', '=', port)
-      .where('projectId', '=', caller.projectId)
+      .innerJoin('networks', 'networks.id', 'ports.networkId')
+      .select('networks.isExternal')
+      .where('ports.id', '=', port)
+      .where('ports.projectId', '=', caller.projectId)
       .executeTakeFirst()
     if (!known) throw new ApiError('badRequest', `Port ${port} could not be found.`)
+    if (known.isExternal) throw new ApiError('badRequest', `Port ${port} is on an external network; servers are not.`)
     return { portId: port }
   }
   if (uuid === undefined) throw new ApiError('badRequest', 'A network needs a "uuid" or a "port".')
