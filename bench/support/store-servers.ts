@@ -1,14 +1,14 @@
 import { randomUUID } from 'node:crypto'
 import { join } from 'node:path'
 import { DatabaseSync, type SQLInputValue } from 'node:sqlite'
-import { formatIpv4, parseIpv4 } from '../../src/lib/ipv4.ts'
+import { formatAddress, parseAddress } from '../../src/lib/ip.ts'
 import { SHARED_NETWORK_ID } from '../../src/networks/seed-networks.ts'
 
 type Row = Record<string, SQLInputValue>
 
 /** A subnet with room for all; the one of a fresh cloud has a thousand addresses. */
 const CIDR = '10.64.0.0/16'
-const FIRST = parseIpv4('10.64.0.10')
+const FIRST = parseAddress('10.64.0.10').value
 
 /**
  * Copies the only server of a cloud, with its card, address and security group, until there are `count`. All are
@@ -42,7 +42,11 @@ export function storeServers(dataDirectory: string, count: number): void {
       const at = Number(server.createdAt) + index
       insert('servers', { ...server, id, number, name: `web-${index}`, createdAt: at, updatedAt: at })
       insert('ports', { ...port, id: portId, deviceId: id, macAddress: mac })
-      insert('portAddresses', { subnetId, ipAddress: formatIpv4(FIRST + index), portId })
+      insert('portAddresses', {
+        subnetId,
+        ipAddress: formatAddress({ version: 4, value: FIRST + BigInt(index) }),
+        portId,
+      })
       insert('portSecurityGroups', { ...group, portId })
     }
     db.exec(`update counters set value = value + ${count} where name = 'servers'`)

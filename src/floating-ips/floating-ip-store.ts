@@ -20,7 +20,8 @@ export interface NewFloatingIp {
   description?: string | undefined
   /** Default RATE_LIMIT_KBPS. */
   rateLimitKbps?: number | undefined
-  /** The address it must get; any free one without. */
+  /** Where its address must be from, and the address itself; any free one of IPv4 without. */
+  subnetId?: string | undefined
   ipAddress?: string | undefined
   registerno?: string | undefined
   serviceProvider?: string | undefined
@@ -54,7 +55,7 @@ export async function createFloatingIp(tx: Tx, wish: NewFloatingIp): Promise<str
     networkId,
     deviceId: id,
     deviceOwner: 'network:floatingip',
-    ...(wish.ipAddress === undefined ? {} : { address: { ipAddress: wish.ipAddress } }),
+    fixedIps: [{ ipAddress: wish.ipAddress }],
     securityGroupIds: [],
     now,
   })

@@ -1,6 +1,7 @@
 import type { Tx } from '../db/database.ts'
-import { formatIpv4, parseCidr4 } from '../lib/ipv4.ts'
+import { parseNetwork } from '../lib/ip.ts'
 import { insertPort } from '../ports/port-store.ts'
+import { usualGateway, usualPools } from './subnet-ranges.ts'
 
 /** The external network of a fresh cloud. */
 export const BGP_NETWORK_ID = '5b0f9d5c-7a38-4d1e-9f0a-3d6f1f6a2b10'
@@ -23,7 +24,8 @@ export async function seedNetworks(tx: Tx, projectId: string, now: number): Prom
       { id: SHARED_NETWORK_ID, name: 'shared', isShared: 1, isExternal: 0, ...network },
     ])
     .execute()
-  const { first, last } = parseCidr4(SHARED_CIDR)
+  const gatewayIp = usualGateway(parseNetwork(SHARED_CIDR))
+  const pools = usualPools(parseNetwork(SHARED_CIDR), gatewayIp)
   await tx
     .insertInto('subnets')
     .values({
@@ -33,10 +35,10 @@ export async function seedNetworks(tx: Tx, projectId: string, now: number): Prom
       name: 'shared_subnet',
       cidr: SHARED_CIDR,
       ipVersion: 4,
-      gatewayIp: formatIpv4(first + 1),
+      gatewayIp,
       hasDhcp: 1,
       dnsNameservers: '[]',
-      allocationPools: JSON.stringify([{ start: formatIpv4(first + 2), end: formatIpv4(last - 1) }]),
+      allocationPools: JSON.stringify(pools),
       hostRoutes: '[]',
       createdAt: now,
       updatedAt: now,
@@ -47,7 +49,7 @@ export async function seedNetworks(tx: Tx, projectId: string, now: number): Prom
     networkId: SHARED_NETWORK_ID,
     deviceId: `dhcp-${SHARED_NETWORK_ID}`,
     deviceOwner: 'network:dhcp',
-    address: { ipAddress: formatIpv4(first + 2) },
+    fixedIps: [{ ipAddress: pools[0]?.start }],
     securityGroupIds: [],
     now,
   })

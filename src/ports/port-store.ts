@@ -1,15 +1,12 @@
-import { randomInt } from 'node:crypto'
+import { type Insertable, sql } from 'kysely'
 import type { Reader, Tx } from '../db/database.ts'
-import type { Row } from '../db/schema.ts'
+import type { Row, Schema } from '../db/schema.ts'
 import type { PortPlan } from '../host/host-driver.ts'
-import { ApiError } from '../http/api-error.ts'
 import { newId, newMacAddress } from '../lib/ids.ts'
-import { formatIpv4, parseCidr4, parseIpv4 } from '../lib/ipv4.ts'
-import { listSubnets, readNetworkPlan } from '../networks/network-store.ts'
+import { networkError } from '../network-api/network-errors.ts'
+import { readNetworkPlan } from '../networks/network-store.ts'
 import { readGroupPlansOfPort } from '../security-groups/group-plan.ts'
-
-/** Random picks before all taken addresses are read; with half a pool taken, one in 256 gets so far. */
-const PICKS = 8
+import { type FixedIpWish, giveAddresses } from './port-addresses.ts'
 
 export interface NewPort {
   projectId: string
@@ -19,23 +16,49 @@ export interface NewPort {
   deviceOwner: string
   /** Position among the cards of its server, from 0. */
   position?: number
-  /** The address it must get; without one, any free address of the network's first subnet that has one. */
-  address?: { ipAddress: string }
-  securityGroupIds: string[]
+  /** Which addresses it gets; see `giveAddresses` for what it gets without a wish. None at all: an empty list. */
+  fixedIps?: readonly FixedIpWish[] | undefined
+  /** One that nobody has when undefined. */
+  macAddress?: string | undefined
+  /** In which groups it is; it is in none when its network is not filtered. */
+  securityGroupIds: readonly string[]
   isOwnedByServer?: boolean
+  /** What else differs from a plain port. */
+  columns?: Partial<
+    Pick<
+      Insertable<Schema['ports']>,
+      | 'name'
+      | 'description'
+      | 'isUp'
+      | 'hasAntiSpoofing'
+      | 'hasPortSecurity'
+      | 'extraDhcpOptions'
+      | 'vnicType'
+      | 'bindingHost'
+      | 'bindingProfile'
+      | 'dnsName'
+    >
+  >
   now: number
 }
 
 /**
- * Makes a port with a MAC and an address that nobody else has. The keys of the tables decide, not a look before: two
+ * Makes a port with a MAC and addresses that nobody else has. The keys of the tables decide, not a look before: two
  * at once cannot get the same.
- * @throws ApiError badRequest when the address is outside the subnets or taken; conflictingRequest when none is free.
+ * @throws ApiError MacAddressInUse; what `giveAddresses` throws.
  */
 export async function insertPort(tx: Tx, port: NewPort): Promise<string> {
   const id = newId()
-  await insertRow(tx, id, port)
-  await giveAddress(tx, id, port)
-  if (port.securityGroupIds.length > 0) {
+  const network = await tx
+    .selectFrom('networks')
+    .select(['id', 'projectId', 'hasPortSecurity'])
+    .where('id', '=', port.networkId)
+    .executeTakeFirstOrThrow()
+  const hasPortSecurity = port.columns?.hasPortSecurity ?? network.hasPortSecurity
+  const macAddress = await insertRow(tx, id, { ...port, columns: { ...port.columns, hasPortSecurity } })
+  const { projectId, deviceOwner } = port
+  await giveAddresses(tx, { portId: id, projectId, network, macAddress, deviceOwner }, port.fixedIps)
+  if (port.securityGroupIds.length > 0 && hasPortSecurity) {
     await tx
       .insertInto('portSecurityGroups')
       .values(port.securityGroupIds.map((securityGroupId) => ({ portId: id, securityGroupId })))
@@ -44,8 +67,10 @@ export async function insertPort(tx: Tx, port: NewPort): Promise<string> {
   return id
 }
 
-async function insertRow(tx: Tx, id: string, port: NewPort): Promise<void> {
+/** @returns the MAC it has. */
+async function insertRow(tx: Tx, id: string, port: NewPort): Promise<string> {
   for (;;) {
+    const macAddress = port.macAddress ?? newMacAddress()
     const { numInsertedOrUpdatedRows } = await tx
       .insertInto('ports')
       .values({
@@ -53,7 +78,7 @@ async function insertRow(tx: Tx, id: string, port: NewPort): Promise<void> {
         networkId: port.networkId,
         projectId: port.projectId,
         name: '',
-        macAddress: newMacAddress(),
+        macAddress,
         deviceId: port.deviceId,
         deviceOwner: port.deviceOwner,
         position: port.position ?? 0,
@@ -63,77 +88,38 @@ async function insertRow(tx: Tx, id: string, port: NewPort): Promise<void> {
         isOwnedByServer: port.isOwnedByServer ? 1 : 0,
         createdAt: port.now,
         updatedAt: port.now,
+        ...port.columns,
       })
       .onConflict((conflict) => conflict.column('macAddress').doNothing())
       .executeTakeFirstOrThrow()
-    if (numInsertedOrUpdatedRows === 1n) return
+    if (numInsertedOrUpdatedRows === 1n) return macAddress
+    if (port.macAddress !== undefined) throw macInUse(port.macAddress)
   }
 }
 
-async function giveAddress(tx: Tx, portId: string, port: NewPort): Promise<void> {
-  const subnets = (await listSubnets(tx, port.networkId)).filter((subnet) => subnet.ipVersion === 4)
-  if (port.address) {
-    const { ipAddress } = port.address
-    const subnet = subnets.find((one) => contains(one.cidr, ipAddress))
-    if (!subnet) throw new ApiError('badRequest', `Address ${ipAddress} is in no subnet of network ${port.networkId}.`)
-    // Who had it would get the traffic of all others on the network.
-    if (ipAddress === subnet.gatewayIp && port.deviceOwner.startsWith('compute:')) {
-      throw new ApiError('badRequest', `Address ${ipAddress} is the gateway of subnet ${subnet.id}.`)
-    }
-    if (await takeAddress(tx, subnet.id, ipAddress, portId)) return
-    throw new ApiError('badRequest', `Address ${ipAddress} is already in use.`)
-  }
-  if (subnets.length === 0) return
-  for (const subnet of subnets) if (await takeAnyAddress(tx, subnet, portId)) return
-  throw new ApiError('conflictingRequest', `No more addresses are free on network ${port.networkId}.`)
-}
+export const macInUse = (macAddress: string) =>
+  networkError('MacAddressInUse', `The MAC address ${macAddress} is already in use.`)
 
-function contains(cidr: string, ipAddress: string): boolean {
-  try {
-    const { first, last } = parseCidr4(cidr)
-    const address = parseIpv4(ipAddress)
-    // `09` would be another key for the address 9, and so the same address twice.
-    return address > first && address < last && formatIpv4(address) === ipAddress
-  } catch {
-    return false
-  }
-}
+/** What every change of a row writes besides. */
+export const touched = (now: number) => ({ revision: sql<number>`revision + 1`, updatedAt: now })
 
-async function takeAddress(tx: Tx, subnetId: string, ipAddress: string, portId: string): Promise<boolean> {
-  const { numInsertedOrUpdatedRows } = await tx
-    .insertInto('portAddresses')
-    .values({ subnetId, ipAddress, portId })
-    .onConflict((conflict) => conflict.columns(['subnetId', 'ipAddress']).doNothing())
-    .executeTakeFirstOrThrow()
-  return numInsertedOrUpdatedRows === 1n
-}
-
-async function takeAnyAddress(tx: Tx, subnet: Row<'subnets'>, portId: string): Promise<boolean> {
-  const pools = (JSON.parse(subnet.allocationPools) as { start: string; end: string }[]).map(({ start, end }) => ({
-    start: parseIpv4(start),
-    size: parseIpv4(end) - parseIpv4(start) + 1,
-  }))
-  const total = pools.reduce((sum, pool) => sum + pool.size, 0)
-  const nth = (n: number): string => {
-    for (const pool of pools) {
-      if (n < pool.size) return formatIpv4(pool.start + n)
-      n -= pool.size
-    }
-    throw new RangeError('The allocation pools end before this address.')
-  }
-  if (total === 0) return false
-  for (let pick = 0; pick < PICKS; pick++) {
-    if (await takeAddress(tx, subnet.id, nth(randomInt(total)), portId)) return true
-  }
-  const taken = new Set(
-    (await tx.selectFrom('portAddresses').select('ipAddress').where('subnetId', '=', subnet.id).execute()).map(
-      (row) => row.ipAddress,
-    ),
-  )
-  for (let n = 0; n < total; n++) {
-    if (!taken.has(nth(n)) && (await takeAddress(tx, subnet.id, nth(n), portId))) return true
-  }
-  return false
+/**
+ * Ends what leads to a port from outside: floating IPs are unbound, forwardings go.
+ * @param addresses only what leads to these; to any when undefined.
+ */
+export async function freeOutside(tx: Tx, portId: string, addresses?: readonly string[]): Promise<void> {
+  if (addresses?.length === 0) return
+  await tx
+    .updateTable('floatingIps')
+    .set({ portId: null, fixedIpAddress: null, routerId: null, status: 'DOWN' })
+    .where('portId', '=', portId)
+    .$if(addresses !== undefined, (some) => some.where('fixedIpAddress', 'in', addresses ?? []))
+    .execute()
+  await tx
+    .deleteFrom('portForwardings')
+    .where('insidePortId', '=', portId)
+    .$if(addresses !== undefined, (some) => some.where('insideAddress', 'in', addresses ?? []))
+    .execute()
 }
 
 /** The ports of a server, first card first. */
@@ -187,14 +173,4 @@ export async function bindPort(
 /** Says of all ports of a server whether they carry traffic. */
 export async function setPortStatus(tx: Tx, serverId: string, status: 'ACTIVE' | 'DOWN'): Promise<void> {
   await tx.updateTable('ports').set({ status }).where('deviceId', '=', serverId).execute()
-}
-
-/** Ends what a server had: ports made for it go, with their addresses; ports that a user made are free again. */
-export async function releasePorts(tx: Tx, serverId: string): Promise<void> {
-  await tx.deleteFrom('ports').where('deviceId', '=', serverId).where('isOwnedByServer', '=', 1).execute()
-  await tx
-    .updateTable('ports')
-    .set({ deviceId: '', deviceOwner: '', status: 'DOWN' })
-    .where('deviceId', '=', serverId)
-    .execute()
 }

@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto'
-import { formatIpv4, parseCidr4 } from '../../src/lib/ipv4.ts'
+import { parseNetwork } from '../../src/lib/ip.ts'
+import { usualGateway, usualPools } from '../../src/networks/subnet-ranges.ts'
 import { insertPort } from '../../src/ports/port-store.ts'
 import type { TestCloud } from './test-cloud.ts'
 
@@ -8,7 +9,7 @@ export async function addNetwork(
   cloud: TestCloud,
   { projectId, cidr, name = 'private' }: { projectId: string; cidr: string; name?: string },
 ): Promise<string> {
-  const { first, last } = parseCidr4(cidr)
+  const gatewayIp = usualGateway(parseNetwork(cidr))
   const [id, createdAt] = [randomUUID(), cloud.clock.now()]
   await cloud.cloud.db.transaction(async (tx) => {
     await tx
@@ -24,10 +25,10 @@ export async function addNetwork(
         name: `${name}_subnet`,
         cidr,
         ipVersion: 4,
-        gatewayIp: formatIpv4(first + 1),
+        gatewayIp,
         hasDhcp: 0,
         dnsNameservers: '[]',
-        allocationPools: JSON.stringify([{ start: formatIpv4(first + 2), end: formatIpv4(last - 1) }]),
+        allocationPools: JSON.stringify(usualPools(parseNetwork(cidr), gatewayIp)),
         hostRoutes: '[]',
         createdAt,
         updatedAt: createdAt,
