@@ -7,6 +7,7 @@ import { existsSync, readFileSync } from 'node:fs'
 import { availableParallelism, homedir } from 'node:os'
 import { join, resolve } from 'node:path'
 import { parse as parseToml } from 'smol-toml'
+import { UPLINK_FORM } from './host/linux-network/uplink-setting.ts'
 
 type Kind = 'text' | 'path' | 'whole' | 'number' | 'flag'
 
@@ -67,6 +68,14 @@ export const SETTINGS = {
   accelerator: choice(['auto', 'tcg', 'kvm'], 'auto', 'how guests run; auto times both and keeps the faster'),
   concurrentBoots: whole(availableParallelism(), 'guests that boot at once; the others wait their turn'),
   qemuUser: text('novella-qemu', 'the unprivileged user that QEMU runs as'),
+  uplink: {
+    ...text(
+      'none',
+      'how external networks meet the world: none; nat, by this machine’s own address; or bridge=NAME, by a bridge of ' +
+        'this machine that leads to a network which has the addresses of the external subnet to give',
+    ),
+    form: { pattern: UPLINK_FORM, words: 'none, nat, or bridge=NAME' },
+  },
   cpuRatio: number(16, 'virtual CPUs given out for each real one'),
   ramRatio: number(1, 'memory given out for each MiB there is'),
   diskRatio: number(4, 'disk given out for each GiB there is (disks grow as they are written)'),

@@ -34,6 +34,16 @@ try {
     case 'down':
       process.exitCode = await down(args)
       break
+    case 'doctor': {
+      const { doctor } = await import('./commands/doctor.ts')
+      process.exitCode = await doctor(args)
+      break
+    }
+    case 'edge': {
+      const { runOnEdge } = await import('./commands/edge.ts')
+      process.exitCode = await runOnEdge(args)
+      break
+    }
     case 'config':
       printConfig(args)
       break

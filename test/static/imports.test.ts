@@ -65,7 +65,9 @@ test('only the config reads the environment', () => {
     'config.ts',
     'main.ts',
     'commands/config-command.ts',
+    'commands/doctor.ts',
     'commands/down.ts',
+    'commands/edge.ts',
     'commands/system-packages.ts',
     // It hands the machine's own proxy settings on to apt.
     'images/tiny/run-tool.ts',
