@@ -76,3 +76,13 @@ test('a full disk is what a write on it says, and it goes on once there is room'
     assert.deepEqual(await idsOf(db.read, long), [long])
     assert.equal(db.outageOf(new Error('something else')), undefined)
   }))
+
+test('what was committed outlives a power cut: each commit waits for the disk', () =>
+  withDatabase(async (db) => {
+    const settings = await db.transaction(async (tx) => [
+      (await sql<{ synchronous: number }>`pragma synchronous`.execute(tx as never)).rows[0]?.synchronous,
+      (await sql<{ journal_mode: string }>`pragma journal_mode`.execute(tx as never)).rows[0]?.journal_mode,
+    ])
+    // 2 is FULL: with less, a write-ahead log loses its last commits.
+    assert.deepEqual(settings, [2, 'wal'])
+  }))
