@@ -8,7 +8,8 @@ import { request } from 'node:http'
 import { connect, createServer, type Socket } from 'node:net'
 
 export type Question =
-  | { ask: 'listen'; port: number }
+  | { ask: 'listen'; port: number; host?: string }
+  | { ask: 'callers' }
   | { ask: 'connect'; address: string; port: number; from?: string; waitMs: number }
   | { ask: 'hold'; address: string; port: number }
   | { ask: 'echo'; text: string; waitMs: number }
@@ -20,17 +21,21 @@ export type Question =
   | { ask: 'discover'; macAddress: string; waitMs: number }
 
 const heard: string[] = []
+/** From which address each connection to a listener came. */
+const callers: (string | undefined)[] = []
 let held: Socket | undefined
 
 async function answer(question: Question): Promise<unknown> {
   switch (question.ask) {
     case 'listen': {
-      const server = createServer((socket) => socket.on('error', () => {}).pipe(socket)).listen(
-        question.port,
-        '0.0.0.0',
-      )
+      const server = createServer((socket) => {
+        callers.push(socket.remoteAddress)
+        socket.on('error', () => {}).pipe(socket)
+      }).listen(question.port, question.host ?? '0.0.0.0')
       return void (await once(server, 'listening'))
     }
+    case 'callers':
+      return callers.splice(0)
     case 'connect': {
       const socket = connect({ host: question.address, port: question.port, localAddress: question.from })
       return await outcome(socket, question.waitMs)
