@@ -5,6 +5,8 @@ import fastify, { LogController } from 'fastify'
 import type { Logger } from 'pino'
 import type { Static, TSchema } from 'typebox'
 import type { Cloud } from '../cloud.ts'
+import { floatingIpProxyRoutes } from '../compute-network/floating-ip-proxy-routes.ts'
+import { securityGroupProxyRoutes } from '../compute-network/security-group-proxy-routes.ts'
 import { consoleRoutes } from '../consoles/console-routes.ts'
 import { flavorRoutes } from '../flavors/flavor-routes.ts'
 import { identityRoutes } from '../identity/identity-routes.ts'
@@ -14,6 +16,8 @@ import { keypairRoutes } from '../keypairs/keypair-routes.ts'
 import { withoutSecrets } from '../lib/log.ts'
 import { plainNetworkUrl } from '../network-api/dialect.ts'
 import { networkRoutes } from '../networks/network-routes.ts'
+import { securityGroupRoutes } from '../security-groups/security-group-routes.ts'
+import { interfaceRoutes } from '../servers/interface-routes.ts'
 import { serverRoutes } from '../servers/server-routes.ts'
 import { webRoutes } from '../web/web-routes.ts'
 import { baseUrl } from './base-url.ts'
@@ -129,7 +133,11 @@ export async function buildApp(cloud: Cloud): Promise<App> {
     keypairRoutes,
     imageRoutes,
     networkRoutes,
+    securityGroupRoutes,
     serverRoutes,
+    interfaceRoutes,
+    floatingIpProxyRoutes,
+    securityGroupProxyRoutes,
     consoleRoutes,
     webRoutes,
   ]) {

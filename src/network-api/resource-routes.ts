@@ -66,6 +66,7 @@ export function resourceRoutes(app: App, cloud: Cloud, resource: AnyResource): v
     operation: read,
     async handle(call, request) {
       const query = request.query as Query
+      await resource.prepare?.(cloud, call.caller)
       const rows = await resource.list(db.read, call.caller, { query })
       const page = selectPage(
         rows.map((row) => view(resource, call, row)),
@@ -85,6 +86,7 @@ export function resourceRoutes(app: App, cloud: Cloud, resource: AnyResource): v
     params: Ids,
     operation: read,
     async handle(call, request) {
+      await resource.prepare?.(cloud, call.caller)
       const row = await findVisible(resource, db.read, call, idOf(request))
       return { [singular]: trim(view(resource, call, row), request.query as Query) }
     },

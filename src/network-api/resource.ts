@@ -47,6 +47,8 @@ export interface Resource<
   notFound: NetworkErrorType
   read: Operation
   write: Operation
+  /** Runs before anything is shown: makes what a project has without anybody making it. */
+  prepare?(cloud: Cloud, caller: Caller): Promise<void>
   /**
    * Everything of what is wanted that the caller may see, in the order lists have without a wish, oldest first: own,
    * shared with the project, and all of it for an admin.

@@ -1,6 +1,6 @@
 /** What a caller may write into a rule, checked as Neutron checks it. Pure. */
 import type { RulePlan } from '../host/host-driver.ts'
-import { type Cidr, formatCidr, readCidr } from '../lib/cidr.ts'
+import { formatNetwork, type IpNetwork, parseNetwork } from '../lib/ip.ts'
 import { networkError } from '../network-api/network-errors.ts'
 import { ICMP, ICMPV6, ONLY_IPV6, protocolNumber, WITH_PORTS } from './protocols.ts'
 
@@ -42,21 +42,28 @@ export function readRule(wish: RuleWish): RulePlan {
 
 /** The block a prefix stands for, as it is usually written: `10.0.0.7/24` is `10.0.0.0/24`. */
 export function normalizedCidr(prefix: string): string {
-  const cidr = readCidr(prefix)
-  return cidr ? formatCidr(cidr) : prefix
+  const network = readPrefix(prefix)
+  return network ? formatNetwork(network) : prefix
 }
 
 /** All ways in which rules may have what `prefix` says; null means everything, and so does a block of all addresses. */
 export function samePrefixes(prefix: string | null): (string | null)[] {
   if (prefix === null) return [null, '0.0.0.0/0', '::/0']
-  const cidr = readCidr(prefix)
-  if (!cidr) return [prefix]
-  const short = formatCidr(cidr)
-  const same = [prefix, short, ...(isOneAddress(cidr) ? [short.replace(/\/\d+$/, '')] : [])]
-  return cidr.bits === 0 ? [null, ...same] : [...new Set(same)]
+  const network = readPrefix(prefix)
+  if (!network) return [prefix]
+  const short = formatNetwork(network)
+  const same = [prefix, short, ...(network.first === network.last ? [short.replace(/\/\d+$/, '')] : [])]
+  return network.prefix === 0 ? [null, ...same] : [...new Set(same)]
 }
 
-const isOneAddress = ({ first, last }: Cidr): boolean => first === last
+/** An address alone is a network of one. Undefined for what is neither. */
+function readPrefix(text: string): IpNetwork | undefined {
+  try {
+    return parseNetwork(text.includes('/') ? text : `${text}/${text.includes(':') ? 128 : 32}`)
+  } catch {
+    return undefined
+  }
+}
 
 function readEthertype(given: string | null | undefined): 'IPv4' | 'IPv6' {
   switch ((given || 'IPv4').toLowerCase()) {
@@ -132,11 +139,11 @@ function checkRemote({ remoteIpPrefix, remoteGroupId, ethertype }: RulePlan): vo
       'Only one of remote_ip_prefix and remote_group_id may be given.',
     )
   }
-  const cidr = readCidr(remoteIpPrefix)
-  if (!cidr) {
+  const network = readPrefix(remoteIpPrefix)
+  if (!network) {
     throw networkError('InvalidInput', 'remote_ip_prefix is an address or a block such as 10.0.0.0/24 or fd00::/64.')
   }
-  if (ethertype !== `IPv${cidr.version}`) {
+  if (ethertype !== `IPv${network.version}`) {
     throw networkError(
       'SecurityGroupRuleParameterConflict',
       `ethertype ${ethertype} does not go with remote_ip_prefix ${remoteIpPrefix}.`,

@@ -42,6 +42,12 @@ export async function ensureDefaultGroup(
   return { id, name: DEFAULT_GROUP }
 }
 
+/** Makes the caller's project its `default` group, for whoever is about to look; a read as soon as it is there. */
+export async function prepareDefaultGroup(cloud: Cloud, { projectId }: Pick<Caller, 'projectId'>): Promise<void> {
+  if (await findDefaultGroup(cloud.db.read, projectId)) return
+  await cloud.db.transaction((tx) => ensureDefaultGroup(cloud, tx, projectId, cloud.clock.now()))
+}
+
 /** The project's `default` group, when anybody looked for it before. */
 export async function findDefaultGroup(
   read: Reader,
