@@ -1,5 +1,6 @@
 /** What a signal does to an installation. The apt-get is a stand-in: tests install nothing on the machine they run on. */
 import assert from 'node:assert/strict'
+import { spawnSync } from 'node:child_process'
 import { chmodSync, existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { delimiter, join } from 'node:path'
@@ -72,4 +73,16 @@ test('an installation that fails names the command', { skip: !canInstall }, asyn
       /could not be installed.*\n {2}apt-get install --no-install-recommends no-such-package$/s.test(error.message),
   )
   assert.deepEqual(lines, ['installing Debian packages: apt-get install --no-install-recommends no-such-package'])
+})
+
+test('who is not root is told the exact command, and nothing is tried', { skip: !canInstall }, () => {
+  const module = JSON.stringify(import.meta.resolve('./system-packages.ts'))
+  const source = `const { ensureSystemPackages } = await import(${module})
+    process.setuid(65534)
+    await ensureSystemPackages(${JSON.stringify(NEEDS)}, console.log).catch(({ name, message }) => console.log(name, message))`
+  const { stdout } = spawnSync(process.execPath, ['--input-type=module', '--eval', source], { encoding: 'utf8' })
+  assert.match(
+    stdout,
+    /^MissingPackagesError .* as root:\n {2}apt-get install --no-install-recommends no-such-package\nElsewhere, install what holds: no-such-package\.\n$/,
+  )
 })
