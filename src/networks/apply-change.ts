@@ -136,10 +136,17 @@ async function applyRouter(parts: NetworkParts, id: string): Promise<void> {
     .where('deviceId', '=', id)
     .where('deviceOwner', 'in', ROUTER_ENDS)
     .execute()
-  const applied = new Set(plan.floatingIps.map(({ floatingIpId }) => floatingIpId))
+  const outside = new Set([
+    ...plan.floatingIps.map(({ ipAddress }) => ipAddress),
+    ...plan.portForwardings.map(({ outsideAddress }) => outsideAddress),
+  ])
   const floatingIps = (
-    await db.read.selectFrom('floatingIps').select(['id', 'status']).where('routerId', '=', id).execute()
-  ).filter((floatingIp) => floatingIp.status !== status && applied.has(floatingIp.id))
+    await db.read
+      .selectFrom('floatingIps')
+      .select(['id', 'status', 'floatingIpAddress'])
+      .where('routerId', '=', id)
+      .execute()
+  ).filter((floatingIp) => floatingIp.status !== status && outside.has(floatingIp.floatingIpAddress))
   if (router && router.status !== status) {
     await db.transaction((tx) => tx.updateTable('routers').set({ status }).where('id', '=', id).execute())
   }

@@ -1,6 +1,7 @@
 /** How ports end: whoever lets go of one unbinds its floating IPs, and tells the hosts. */
 import type { Cloud } from '../cloud.ts'
 import type { Tx } from '../db/database.ts'
+import { releaseFloatingIpsOfPorts } from '../floating-ips/floating-ip-store.ts'
 
 type Parts = Pick<Cloud, 'networkChanges' | 'clock'>
 
@@ -40,19 +41,8 @@ export async function releasePorts(parts: Parts, tx: Tx, serverId: string): Prom
     .execute()
 }
 
-async function dropPorts({ clock }: Parts, tx: Tx, portIds: readonly string[]): Promise<void> {
+async function dropPorts(parts: Parts, tx: Tx, portIds: readonly string[]): Promise<void> {
   if (portIds.length === 0) return
-  await tx
-    .updateTable('floatingIps')
-    .set((eb) => ({
-      portId: null,
-      fixedIpAddress: null,
-      routerId: null,
-      status: 'DOWN',
-      revision: eb('revision', '+', 1),
-      updatedAt: clock.now(),
-    }))
-    .where('portId', 'in', portIds)
-    .execute()
+  await releaseFloatingIpsOfPorts(parts, tx, portIds, parts.clock.now())
   await tx.deleteFrom('ports').where('id', 'in', portIds).execute()
 }
