@@ -26,10 +26,12 @@ interface ServerActionSpec<Input, Step extends string> {
   name: string
   first: Step
   deadlineMs: number
-  /** The task state users see while a step runs. */
-  taskStates: Record<Step, TaskState | TaskStateOf<Input>>
+  /** The task state users see while a step runs; none when left out. */
+  taskStates?: Record<Step, TaskState | TaskStateOf<Input>>
   steps: Action<Input, Step, ServerSubject>['steps']
   failed(context: ServerSubject & StepFacts<Input>, error: Error): Outcome<Step>
+  /** Instead of ending in ERROR when cleaning up fails too. */
+  abandoned?(tx: Tx, serverId: string, error: Error): Promise<void>
 }
 
 /** Completes an action on a server: reads its subject before each step, shows its task states, ends in ERROR at worst. */
@@ -38,6 +40,7 @@ export function serverAction<Input, Step extends string>(
   spec: ServerActionSpec<Input, Step>,
 ): Action<Input, Step, ServerSubject> {
   const { db, clock, hosts } = parts
+  const { taskStates } = spec
   return {
     ...spec,
     async read(serverId) {
@@ -59,18 +62,21 @@ export function serverAction<Input, Step extends string>(
       }
     },
     async entering(tx, serverId, step, input) {
-      const shown: TaskState | TaskStateOf<Input> = spec.taskStates[step]
+      if (!taskStates) return
+      const shown: TaskState | TaskStateOf<Input> = taskStates[step]
       const taskState = typeof shown === 'function' ? shown(input) : shown
       await updateServer(tx, serverId, { taskState }, clock.now())
     },
-    abandoned: async (tx, serverId, error) => {
-      await updateServer(
-        tx,
-        serverId,
-        { vmState: 'error', taskState: null, ...faultOf(error, clock.now()) },
-        clock.now(),
-      )
-    },
+    abandoned:
+      spec.abandoned ??
+      (async (tx, serverId, error) => {
+        await updateServer(
+          tx,
+          serverId,
+          { vmState: 'error', taskState: null, ...faultOf(error, clock.now()) },
+          clock.now(),
+        )
+      }),
   }
 }
 

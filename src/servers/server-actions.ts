@@ -3,15 +3,19 @@ import { type TSchema, Type } from 'typebox'
 import type { AnyAction } from '../actions/action.ts'
 import { acceptAction, supersedeAction } from '../actions/journal.ts'
 import { consoleUrl, createConsole } from '../consoles/console-store.ts'
+import type { Tx } from '../db/database.ts'
 import type { Row, TaskState } from '../db/schema.ts'
 import { ApiError } from '../http/api-error.ts'
 import { type ActionCall, type ActionRow, row } from './action-row.ts'
 import { buildServer } from './build-server.ts'
+import { afterCardChanges, demandNoCardChange } from './card-changes.ts'
+import { attachInterface, detachInterface } from './change-cards.ts'
 import { deleteServer } from './delete-server.ts'
+import { FIXED_IP_ROWS } from './fixed-ip-actions.ts'
 import { shutdownServer, startServer, stopServer } from './power-server.ts'
 import { rebootServer } from './reboot-server.ts'
 import type { ActionParts } from './server-action.ts'
-import { assertStartable, type StateBoundAction } from './server-state.ts'
+import { assertStartable, SPOKEN, type StateBoundAction } from './server-state.ts'
 import { getServer, swapServer } from './server-store.ts'
 
 /** All durable actions of servers, by a name of their own. */
@@ -23,6 +27,8 @@ export function serverActions(parts: ActionParts) {
     stop: stopServer(parts),
     shutdown: shutdownServer(parts),
     reboot: rebootServer(parts),
+    attachInterface: attachInterface(parts),
+    detachInterface: detachInterface(parts),
   }
 }
 export type ServerActions = ReturnType<typeof serverActions>
@@ -65,6 +71,7 @@ export const ACTION_TABLE: Record<string, ActionRow> = {
     200,
     readConsole,
   ),
+  ...FIXED_IP_ROWS,
 }
 
 /** How often a server that changes under our eyes is looked at again. */
@@ -81,7 +88,7 @@ async function acceptServerAction<Input>(
   action: AnyAction,
   input: Input,
 ): Promise<void> {
-  await cloud.db.transaction(async (tx) => {
+  const accept = async (tx: Tx) => {
     const now = cloud.clock.now()
     let server: Row<'servers'> | undefined
     for (let looks = 0; server === undefined; looks++) {
@@ -95,9 +102,11 @@ async function acceptServerAction<Input>(
     }
     // Only a hard reboot gets here while something is open: it takes over a reboot that hangs.
     if (server.taskState !== null) await supersedeAction(tx, serverId, now)
+    else await demandNoCardChange(tx, serverId)
     await acceptAction(tx, action, serverId, input, caller, now)
     tx.onCommit(() => cloud.runner.nudge())
-  })
+  }
+  await afterCardChanges(cloud, serverId, SPOKEN[name], () => cloud.db.transaction(accept))
 }
 
 async function openConsole({ cloud, caller, links, serverId, body }: ActionCall<{ type: string }>) {

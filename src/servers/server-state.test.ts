@@ -26,6 +26,10 @@ const NEEDED: Record<StateBoundAction, VmState[]> = {
   start: ['stopped'],
   stop: ['active', 'error'],
   shutdown: ['active'],
+  attachInterface: ['active', 'stopped', 'paused'],
+  detachInterface: ['active', 'stopped', 'paused'],
+  addFixedIp: ['active', 'stopped', 'paused'],
+  removeFixedIp: ['active', 'stopped', 'paused'],
 }
 
 for (const [action, allowed] of Object.entries(NEEDED) as [StateBoundAction, VmState[]][]) {

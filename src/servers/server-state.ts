@@ -7,13 +7,16 @@ import type { Row, TaskState, VmState } from '../db/schema.ts'
 import { ApiError } from '../http/api-error.ts'
 
 /** What can be asked of a server and needs a certain state. */
-export type StateBoundAction = 'softReboot' | 'hardReboot' | 'start' | 'stop' | 'shutdown'
+export type StateBoundAction = 'softReboot' | 'hardReboot' | 'start' | 'stop' | 'shutdown' | CardAction
+type CardAction = 'attachInterface' | 'detachInterface' | 'addFixedIp' | 'removeFixedIp'
+
+const CARD_ACTIONS = ['attachInterface', 'detachInterface', 'addFixedIp', 'removeFixedIp'] as const
 
 const startable = {
   building: [],
-  active: ['softReboot', 'hardReboot', 'stop', 'shutdown'],
-  stopped: ['hardReboot', 'start'],
-  paused: ['hardReboot'],
+  active: ['softReboot', 'hardReboot', 'stop', 'shutdown', ...CARD_ACTIONS],
+  stopped: ['hardReboot', 'start', ...CARD_ACTIONS],
+  paused: ['hardReboot', ...CARD_ACTIONS],
   suspended: ['hardReboot'],
   resized: [],
   error: ['hardReboot', 'stop'],
@@ -34,15 +37,23 @@ const takesOver: Record<StateBoundAction, readonly TaskState[]> = {
   start: [],
   stop: [],
   shutdown: [],
+  attachInterface: [],
+  detachInterface: [],
+  addFixedIp: [],
+  removeFixedIp: [],
 }
 
 /** How messages call it. */
-const SPOKEN: Record<StateBoundAction, string> = {
+export const SPOKEN: Record<StateBoundAction, string> = {
   softReboot: 'reboot',
   hardReboot: 'reboot',
   start: 'start',
   stop: 'stop',
   shutdown: 'shutdown',
+  attachInterface: 'attach_interface',
+  detachInterface: 'detach_interface',
+  addFixedIp: 'add_fixed_ip',
+  removeFixedIp: 'remove_fixed_ip',
 }
 
 type Stateful = Pick<Row<'servers'>, 'id' | 'vmState' | 'taskState' | 'launchedAt' | 'isLocked'>

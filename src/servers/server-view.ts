@@ -124,7 +124,10 @@ function faultView(server: Row<'servers'>, isAdmin: boolean) {
 }
 
 /** By network name; the same address stands in several rows when its card has several security groups. */
-function addressesView<Entry>(cards: CardAddress[], entry: (card: CardAddress) => Entry): Record<string, Entry[]> {
+export function addressesView<Entry>(
+  cards: CardAddress[],
+  entry: (card: CardAddress) => Entry,
+): Record<string, Entry[]> {
   const addresses = new Map(
     cards.filter(({ ipAddress }) => ipAddress !== null).map((card) => [`${card.portId} ${card.ipAddress}`, card]),
   )

@@ -2,19 +2,21 @@
  * The sweep over servers: reads every host, and settles what changed by itself. A nudge from a host only runs it
  * sooner. Servers with a task are left alone: their action knows more.
  */
-import { acceptAction } from '../actions/journal.ts'
+import { acceptAction, findOpenAction, supersedeAction } from '../actions/journal.ts'
 import type { Cloud } from '../cloud.ts'
+import type { Tx } from '../db/database.ts'
 import type { Row } from '../db/schema.ts'
 import type { Power } from '../host/host-driver.ts'
 import { newId } from '../lib/ids.ts'
 import { setPortStatus } from '../ports/port-store.ts'
+import { type CardInput, releaseCard } from './change-cards.ts'
 import { swapServer } from './server-store.ts'
 
 /** How often the world is looked at without a nudge, in milliseconds. */
 const SWEEP_MS = 10_000
 
 /** What the sweep needs of the cloud. */
-type SweepParts = Pick<Cloud, 'db' | 'clock' | 'hosts' | 'log' | 'actions' | 'runner'>
+type SweepParts = Pick<Cloud, 'db' | 'clock' | 'hosts' | 'log' | 'actions' | 'runner' | 'networkChanges'>
 
 type Shown = Pick<Row<'servers'>, 'vmState' | 'powerState'>
 
@@ -110,6 +112,7 @@ export async function resumeServers(cloud: SweepParts, hostName: string): Promis
     await db.transaction(async (tx) => {
       const now = clock.now()
       if (!(await swapServer(tx, row, { vmState: 'stopped', powerState: 4, taskState: 'powering-on' }, now))) return
+      await endCardChange(cloud, tx, row.id)
       const { projectId, userId } = row
       await acceptAction(tx, cloud.actions.start, row.id, null, { projectId, userId, requestId: `req-${newId()}` }, now)
     })
@@ -119,6 +122,18 @@ export async function resumeServers(cloud: SweepParts, hostName: string): Promis
     runner.nudge()
   }
   return rows.length
+}
+
+/**
+ * A card that was on its way when the machine went down: the start plugs whatever the rows say the server has. No guest
+ * holds on to a card that was to go.
+ */
+async function endCardChange(cloud: SweepParts, tx: Tx, serverId: string): Promise<void> {
+  const open = await findOpenAction(tx, serverId)
+  if (!open) return
+  const { portId } = JSON.parse(open.input) as CardInput
+  if (open.name === cloud.actions.detachInterface.name) await releaseCard(cloud, tx, serverId, portId)
+  await supersedeAction(tx, serverId, cloud.clock.now())
 }
 
 /** Sweeps now, on every nudge of a host, and every SWEEP_MS; one sweep at a time. */
