@@ -2,6 +2,8 @@
 import { type TSchema, Type } from 'typebox'
 import type { AnyAction } from '../actions/action.ts'
 import { acceptAction, supersedeAction } from '../actions/journal.ts'
+import { FLOATING_IP_ROWS } from '../compute-network/floating-ip-actions.ts'
+import { SECURITY_GROUP_ROWS } from '../compute-network/security-group-actions.ts'
 import { consoleUrl, createConsole } from '../consoles/console-store.ts'
 import type { Tx } from '../db/database.ts'
 import type { Row, TaskState } from '../db/schema.ts'
@@ -72,6 +74,8 @@ export const ACTION_TABLE: Record<string, ActionRow> = {
     readConsole,
   ),
   ...FIXED_IP_ROWS,
+  ...FLOATING_IP_ROWS,
+  ...SECURITY_GROUP_ROWS,
 }
 
 /** How often a server that changes under our eyes is looked at again. */
