@@ -43,6 +43,8 @@ export interface RunOptions {
   timeoutMs: number
   /** Given on its standard input. */
   input?: string
+  /** The command is killed when it writes more; 4 MiB when left out. */
+  stdoutLimitBytes?: number
 }
 
 /**
@@ -50,13 +52,16 @@ export interface RunOptions {
  * @param argv the program, then each argument as it shall arrive.
  * @throws CommandError when it cannot start, exits other than 0, or takes longer than `timeoutMs` (it is then killed).
  */
-export function run(argv: readonly string[], { timeoutMs, input = '' }: RunOptions): Promise<string> {
+export function run(
+  argv: readonly string[],
+  { timeoutMs, input = '', stdoutLimitBytes = STDOUT_LIMIT_BYTES }: RunOptions,
+): Promise<string> {
   const [program = '', ...args] = argv
   return new Promise((resolve, reject) => {
     const child = execFile(
       program,
       args,
-      { env: { ...COMMAND_ENV }, timeout: timeoutMs, killSignal: 'SIGKILL', maxBuffer: STDOUT_LIMIT_BYTES },
+      { env: { ...COMMAND_ENV }, timeout: timeoutMs, killSignal: 'SIGKILL', maxBuffer: stdoutLimitBytes },
       (error, stdout, stderr) => {
         if (!error) return resolve(stdout)
         const how = error.killed ? `took longer than ${timeoutMs} ms` : `ended with ${error.code ?? error.signal}`
