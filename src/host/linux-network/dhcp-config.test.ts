@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import type { NetworkPlan, SubnetPlan } from '../host-driver.ts'
 import { dhcpFiles, dropStaleLeases, planDhcp } from './dhcp-config.ts'
-import { EXAMPLE_NETWORK, examplePort } from './example-plans.ts'
+import { EXAMPLE_NETWORK, heldPort } from './example-plans.ts'
 
 const FILES = dhcpFiles('/data/networks/net-1')
 const USER = { name: 'nobody', group: 'nogroup' }
@@ -19,7 +19,7 @@ test('a guest gets its address and name, the routes of its subnet and the one to
       { destination: '10.0.0.0/22', nexthop: '0.0.0.0' },
     ],
   }
-  const config = planDhcp(network(routed), [examplePort(2), examplePort(1)], FILES, USER)
+  const config = planDhcp(network(routed), [heldPort(2), heldPort(1)], FILES, USER)
   assert.equal(config?.hosts, 'fa:16:3e:00:00:01,10.0.0.11,web-1\nfa:16:3e:00:00:02,10.0.0.12,web-2\n')
   assert.deepEqual(config?.options.split('\n'), [
     'tag:s0,3,10.0.0.1',
@@ -38,7 +38,7 @@ test('without a gateway no router and no default route are named', () => {
 
 test('one dnsmasq serves every subnet with DHCP, and none is run without one', () => {
   const other = { ...subnet, subnetId: 'sub-b', cidr: '10.9.0.0/24', gatewayIp: '10.9.0.1', dhcpAddress: '10.9.0.2' }
-  const port = examplePort(1, {
+  const port = heldPort(1, {
     addresses: [
       { subnetId: 'sub-a', ipAddress: '10.0.0.11' },
       { subnetId: 'sub-a', ipAddress: '10.0.0.21' },
@@ -63,7 +63,7 @@ test('of a host name only a first label that is one is written', () => {
     ['a'.repeat(63), `,${'a'.repeat(63)}`],
   ]
   for (const [hostName, written] of table) {
-    const config = planDhcp(EXAMPLE_NETWORK, [examplePort(1, { hostName })], FILES, USER)
+    const config = planDhcp(EXAMPLE_NETWORK, [heldPort(1, { hostName })], FILES, USER)
     assert.equal(config?.hosts, `fa:16:3e:00:00:01,10.0.0.11${written}\n`, hostName)
   }
 })

@@ -1,6 +1,7 @@
 /** What dnsmasq is given for a network: arguments, host reservations and options. Pure. */
 import { join } from 'node:path'
-import type { NetworkPlan, PortPlan, SubnetPlan } from '../host-driver.ts'
+import type { NetworkPlan, SubnetPlan } from '../host-driver.ts'
+import type { HeldPort } from './held-port.ts'
 import { contains, formatIpv4, formatPrefix, maskOf, parseIpv4, parseMac, parsePrefix } from './ipv4.ts'
 import { BRIDGE, METADATA_ADDRESS } from './names.ts'
 
@@ -35,10 +36,11 @@ export const dhcpFiles = (directory: string): DhcpFiles => ({
 /** Undefined when no subnet of the network has DHCP. One dnsmasq serves all subnets of a network. */
 export function planDhcp(
   network: NetworkPlan,
-  ports: readonly PortPlan[],
+  ports: readonly HeldPort[],
   files: DhcpFiles,
   user: { name: string; group: string },
 ): DhcpConfig | undefined {
+  if (network.isExternal) return undefined
   const subnets = network.subnets
     .filter(({ ipVersion, dhcpAddress }) => ipVersion === 4 && dhcpAddress !== null)
     .toSorted((a, b) => (a.subnetId < b.subnetId ? -1 : 1))
@@ -81,7 +83,7 @@ function rangeArg(subnet: SubnetPlan, index: number): string {
 }
 
 /** One reservation for each subnet the port has an address in; its further addresses are for the guest to set itself. */
-function hostLines(port: PortPlan, subnets: SubnetPlan[]): { line: string; address: string; mac: string }[] {
+function hostLines(port: HeldPort, subnets: SubnetPlan[]): { line: string; address: string; mac: string }[] {
   const mac = parseMac(port.macAddress)
   const name = safeHostName(port.hostName)
   return subnets.flatMap((subnet) => {

@@ -1,5 +1,7 @@
 /** Plans for the tables of this directory's tests. */
+import { createHash } from 'node:crypto'
 import type { NetworkPlan, PortPlan, RulePlan, SecurityGroupPlan } from '../host-driver.ts'
+import { type HeldPort, holdPort } from './held-port.ts'
 
 export const EXAMPLE_NETWORK: NetworkPlan = {
   networkId: 'net-1',
@@ -30,8 +32,11 @@ export const ANY_EGRESS: RulePlan = {
   remoteGroupId: null,
 }
 
-/** A group of these rules, without members of other groups. */
-export const groupOf = (...rules: RulePlan[]): SecurityGroupPlan => ({ groupId: 'group', rules, members: [] })
+/** A group of these rules, without members of other groups; one of other rules is another group. */
+export const groupOf = (...rules: RulePlan[]): SecurityGroupPlan => {
+  const groupId = createHash('sha256').update(JSON.stringify(rules)).digest('hex').slice(0, 32)
+  return { groupId, rules, members: [] }
+}
 
 /** Port number `n` of the network, at 10.0.0.(10 + n). */
 export const examplePort = (n: number, change: Partial<PortPlan> = {}): PortPlan => ({
@@ -48,3 +53,6 @@ export const examplePort = (n: number, change: Partial<PortPlan> = {}): PortPlan
   securityGroups: [groupOf(ANY_EGRESS)],
   ...change,
 })
+
+/** The same port as its network holds it, under the same number. */
+export const heldPort = (n: number, change: Partial<PortPlan> = {}): HeldPort => holdPort(examplePort(n, change), n)

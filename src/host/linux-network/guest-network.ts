@@ -2,32 +2,39 @@
  * One tenant network on this host, in a namespace of its own:
  *
  *   tap ─┐
- *   tap ─┼─ br0 (DHCP address, 169.254.169.254) ── dnsmasq, metadata listener
- *   tap ─┘
+ *   tap ─┼─ br0 (DHCP addresses, 169.254.169.254) ── dnsmasq, metadata listener
+ *   vr… ─┘
  *
  * Each asking looks at the namespace and changes what differs, so that damage done by hand or by a crash is mended
- * on the way. One change of a network at a time.
+ * on the way. One change of a network at a time. An external network is a bridge and nothing else.
  */
 import type { Logger } from 'pino'
-import type { NetworkPlan, PortPlan } from '../host-driver.ts'
+import type { NetworkPlan, PortPlan, SecurityGroupPlan } from '../host-driver.ts'
 import { type DhcpConfig, type DhcpFiles, dhcpFiles, planDhcp } from './dhcp-config.ts'
 import { ensureDnsmasq, findDnsmasq, stopDnsmasq } from './dnsmasq.ts'
+import { findFilterDrift, hasFilters, hasFlowLimit, readFilters } from './filters.ts'
 import { buildFlowLimit } from './flow-limit.ts'
-import { type ObservedLink, planLinks, type TapUser } from './link-plan.ts'
+import {
+  type HeldNetwork,
+  hasGroup,
+  isEmpty,
+  NOTHING_HELD,
+  withEnd,
+  withGroup,
+  withNetwork,
+  withoutEnd,
+  withoutPort,
+  withPort,
+} from './held-network.ts'
+import { bridgeSpeaksIpv6, type ObservedLink, planLinks, type TapUser } from './link-plan.ts'
 import { MetadataListener } from './metadata-listener.ts'
 import type { AnswerMetadata } from './metadata-server.ts'
 import { tapName } from './names.ts'
-import {
-  addNamespace,
-  applyFilters,
-  applySettings,
-  changeLinks,
-  hasFilters,
-  readNamespace,
-  removeNamespace,
-} from './namespace.ts'
+import { applyFilters, applySettings, changeLinks, findSettingDrift, setBridgeIpv6 } from './namespace.ts'
+import { NamespaceHold } from './namespace-hold.ts'
 import type { NetworkState } from './network-state.ts'
-import { buildNftScript } from './nft-rules.ts'
+import { planFilters, speaksIpv6 } from './nft-rules.ts'
+import { changeScript, type Ruleset, replaceScript } from './ruleset.ts'
 
 export interface GuestNetworkParts {
   networkId: string
@@ -39,22 +46,20 @@ export interface GuestNetworkParts {
   log: Logger
 }
 
-/** What a directory of plans says: plans, and ids of ports without a readable one. */
-export interface HeldPorts {
-  ports: readonly PortPlan[]
-  damaged: readonly string[]
-}
-
 /** A namespace as this process last left it; `inode` tells it from a later one of the same name. */
 interface Prepared {
   inode: number
-  filters?: string
+  filters?: Ruleset
+  /** The text of `filters` in force, once it was seen to be right. */
+  seenFilters?: string
+  /** Whether the kernel limits connections; undefined until it was tried. */
   isLimited?: boolean
   links?: ObservedLink[]
 }
 
 interface Design {
-  filters: string
+  network: NetworkPlan
+  filters: Ruleset
   dhcp: DhcpConfig | undefined
   linkChanges: (observed: readonly ObservedLink[]) => string[]
 }
@@ -62,143 +67,183 @@ interface Design {
 export class GuestNetwork implements AsyncDisposable {
   readonly #parts: GuestNetworkParts
   readonly #files: DhcpFiles
-  readonly #ports = new Map<string, PortPlan>()
-  /** Ports that an earlier run held, but whose plan cannot be read: their taps are left alone, as guests may use them. */
-  readonly #damaged: Set<string>
-  #plan: NetworkPlan | undefined
+  readonly #hold: NamespaceHold
+  #held: HeldNetwork
   #prepared: Prepared | undefined
   #listener: MetadataListener | undefined
   #last: Promise<unknown> = Promise.resolve()
 
-  /** @param held what earlier runs were asked to hold, the newest at the end, and what cannot be read of it. */
-  constructor(parts: GuestNetworkParts, { ports, damaged }: HeldPorts = { ports: [], damaged: [] }) {
+  /** @param held what earlier runs were asked to hold. */
+  constructor(parts: GuestNetworkParts, held: HeldNetwork = NOTHING_HELD) {
     this.#parts = parts
-    this.#damaged = new Set(damaged)
+    this.#held = held
     this.#files = dhcpFiles(parts.state.networkDirectory(parts.networkId))
-    for (const port of ports) this.#ports.set(port.portId, port)
-    this.#plan = ports.at(-1)?.network
+    this.#hold = new NamespaceHold(parts.namespace)
   }
 
   get namespace(): string {
     return this.#parts.namespace
   }
 
+  /** Whether anything is held here, also what cannot be read. */
+  get isHeld(): boolean {
+    return !isEmpty(this.#held)
+  }
+
   ensurePort(port: PortPlan): Promise<void> {
+    return this.#alone(() => this.#make(withPort(this.#held, port)))
+  }
+
+  /** With the last port and the last router's end everything goes: services, namespace, directory. */
+  removePort(portId: string): Promise<void> {
+    return this.#alone(() => this.#unmake(withoutPort(this.#held, portId)))
+  }
+
+  ensureNetwork(network: NetworkPlan): Promise<void> {
     return this.#alone(async () => {
-      const known = this.#ports.get(port.portId)
-      const wanted = this.#design(port.network, [...new Map(this.#ports).set(port.portId, port).values()])
-      if (JSON.stringify(known) !== JSON.stringify(port)) await this.#parts.state.writePort(port)
-      this.#damaged.delete(port.portId)
-      this.#ports.set(port.portId, port)
-      this.#plan = port.network
-      await this.#settle(wanted)
+      if (this.isHeld) await this.#make(withNetwork(this.#held, network))
     })
   }
 
-  /** With the last port everything of the network goes: its services, its namespace, its directory. */
-  removePort(portId: string): Promise<void> {
+  ensureSecurityGroup(group: SecurityGroupPlan): Promise<void> {
     return this.#alone(async () => {
-      const { state, networkId } = this.#parts
-      const others = [...this.#ports.values()].filter((port) => port.portId !== portId)
-      this.#damaged.delete(portId)
-      if (others.length + this.#damaged.size === 0) await this.#tearDown()
-      else {
-        if (this.#plan && (await this.#isThere())) await this.#settle(this.#design(this.#plan, others))
-        await state.removePort(networkId, portId)
-      }
-      this.#ports.delete(portId)
+      if (hasGroup(this.#held, group.groupId)) await this.#make(withGroup(this.#held, group))
     })
+  }
+
+  /** Answers whether the end's device is there, and so on the bridge. */
+  attachRouterEnd(network: NetworkPlan, endName: string): Promise<boolean> {
+    return this.#alone(async () => {
+      await this.#make(withEnd(this.#held, network, endName))
+      return this.#hasLink(endName)
+    })
+  }
+
+  detachRouterEnd(endName: string): Promise<void> {
+    return this.#alone(() => this.#unmake(withoutEnd(this.#held, endName)))
   }
 
   /**
-   * After a start of this process: opens the listener and mends DHCP where the namespace still stands, finishes a
-   * removal that was broken off, and leaves the rest to the next `ensurePort`.
+   * After a start of this process: opens the listener and mends what differs where the namespace still stands,
+   * finishes a removal that was broken off, and leaves the rest to the next verb, or to the care.
    */
   resume(): Promise<void> {
     return this.#alone(async () => {
-      if (this.#ports.size + this.#damaged.size === 0) return await this.#tearDown()
-      if (this.#plan && (await this.#isThere())) {
-        await this.#settle(this.#design(this.#plan, [...this.#ports.values()]))
+      if (!this.isHeld) return await this.#tearDown()
+      if (this.#held.network && (await this.#hold.read()) !== undefined) {
+        await this.#settle(this.#design(this.#held.network, this.#held))
       }
     })
   }
 
-  /** Starts the DHCP server anew when it died by itself. Costs reading two files when it did not. */
-  care(): Promise<void> {
+  /** Looks whether the world is still as it should be, and mends it. Answers what was found, in a few words each. */
+  care(): Promise<string[]> {
     return this.#alone(async () => {
-      if (!this.#plan || (await findDnsmasq(this.#files)) || !(await this.#isThere())) return
-      const wanted = this.#design(this.#plan, [...this.#ports.values()])
-      if (!wanted.dhcp) return
+      const { network } = this.#held
+      if (!network || !this.isHeld) return []
+      const wanted = this.#design(network, this.#held)
+      const found = await this.#findDrift(wanted)
+      if (found.length === 0) return []
       const { networkId, namespace, log } = this.#parts
-      log.warn({ networkId, namespace }, 'The DHCP server of a network had ended; starting it anew')
+      log.warn({ networkId, namespace, found }, 'A network was not as it should be; mending it')
+      if (this.#prepared) this.#prepared = { inode: this.#prepared.inode }
       await this.#settle(wanted)
+      return found
     })
   }
 
   /** Whether the tap of a port is there. */
   async hasTap(portId: string): Promise<boolean> {
-    if (!(await this.#isThere())) return false
-    const links = await changeLinks(this.namespace, [])
-    return links.some(({ ifname }) => ifname === tapName(portId))
+    if ((await this.#hold.read()) === undefined) return false
+    return await this.#hasLink(tapName(portId))
   }
 
   /** Closes the listener; everything else goes on without us. */
   [Symbol.asyncDispose](): Promise<void> {
-    return this.#alone(() => this.#closeListener())
+    return this.#alone(async () => {
+      await this.#closeListener()
+      await this.#hold[Symbol.asyncDispose]()
+    })
+  }
+
+  /** What comes is on disk before it is made. */
+  async #make(next: HeldNetwork): Promise<void> {
+    const { state, networkId } = this.#parts
+    if (!next.network) throw new Error(`Nothing is known of network ${networkId}`)
+    const before = this.#held
+    const wanted = this.#design(next.network, next)
+    await state.write(networkId, before, next)
+    this.#held = next
+    await this.#settle(wanted)
+    await state.remove(networkId, before, next)
+  }
+
+  /** What goes stays on disk until it is gone. */
+  async #unmake(next: HeldNetwork): Promise<void> {
+    const { state, networkId } = this.#parts
+    if (isEmpty(next)) await this.#tearDown()
+    else {
+      const { network } = next
+      if (network && (await this.#hold.read()) !== undefined) await this.#settle(this.#design(network, next))
+      await state.remove(networkId, this.#held, next)
+    }
+    this.#held = isEmpty(next) ? NOTHING_HELD : next
   }
 
   /**
    * Everything the network should be, worked out before anything is written or touched.
    * @throws Error when a plan carries a value that is none.
    */
-  #design(plan: NetworkPlan, ports: PortPlan[]): Design {
+  #design(network: NetworkPlan, held: HeldNetwork): Design {
     const { tapUser, dhcpUser } = this.#parts
+    const ports = [...held.ports.values()].sort((a, b) => a.number - b.number)
+    const unread = new Set([...held.damaged].map(tapName))
+    const links = { network, portIds: [...held.ports.keys()], ends: held.ends }
+    planLinks(links, [], tapUser) // a value that is none shows now
     return {
-      filters: buildNftScript(plan, ports),
-      dhcp: planDhcp(plan, ports, this.#files, dhcpUser),
+      network,
+      filters: planFilters({ network, ports, groups: held.groups, members: held.members }),
+      dhcp: planDhcp(network, ports, this.#files, dhcpUser),
       linkChanges: (observed) => {
-        const unread = new Set([...this.#damaged].map(tapName))
-        return planLinks(
-          plan,
-          ports,
-          observed.filter(({ ifname }) => !unread.has(ifname)),
-          tapUser,
-        )
+        const known = observed.filter(({ ifname }) => !unread.has(ifname))
+        return planLinks(links, known, tapUser)
       },
     }
   }
 
-  async #settle({ filters, dhcp, linkChanges }: Design): Promise<void> {
+  async #settle({ network, filters, dhcp, linkChanges }: Design): Promise<void> {
     const { networkId, namespace, answerMetadata, log } = this.#parts
     const prepared = await this.#prepare()
     // Before there are filters a tap would pass everything; once there are, one they do not know passes nothing.
     await this.#applyFilters(prepared, filters)
     await this.#changeLinks(prepared, linkChanges)
+    await this.#settleIpv6(prepared, network, linkChanges)
     await Promise.all([
       dhcp ? ensureDnsmasq({ name: namespace, inode: prepared.inode }, dhcp, this.#files) : stopDnsmasq(this.#files),
-      this.#openListener(() => MetadataListener.open(namespace, networkId, answerMetadata, log)),
+      network.isExternal
+        ? this.#closeListener()
+        : this.#openListener(() => MetadataListener.open(namespace, networkId, answerMetadata, log)),
     ])
-  }
-
-  async #isThere(): Promise<boolean> {
-    return (await readNamespace(this.namespace)) !== undefined
   }
 
   /** The namespace, made if it is gone; what was known of one before it is forgotten. */
   async #prepare(): Promise<Prepared> {
     const { namespace, networkId, log } = this.#parts
-    let inode = await readNamespace(namespace)
-    if (inode !== undefined && inode === this.#prepared?.inode) return this.#prepared
+    const known = this.#prepared
+    const { inode, came } = await this.#hold.ensure((args) => this.#isOurs(args))
+    if (came !== 'stood') log.info({ networkId, namespace }, `The namespace of a network was ${came}`)
+    if (inode === known?.inode) return known
     await this.#closeListener()
-    if (inode === undefined) {
-      await addNamespace(namespace)
-      log.info({ networkId, namespace }, 'Made the namespace of a network')
-      inode = await readNamespace(namespace)
-    }
-    if (inode === undefined) throw new Error(`The namespace ${namespace} vanished`)
     await applySettings(namespace)
     this.#prepared = { inode }
     return this.#prepared
+  }
+
+  /** Whether a process with these arguments serves this network: its DHCP server, or a guest on one of its taps. */
+  #isOurs(args: string[]): boolean {
+    if (args.includes(`--pid-file=${this.#files.pid}`)) return true
+    const taps = [...this.#held.ports.keys(), ...this.#held.damaged].map(tapName)
+    return args.some((arg) => taps.some((tap) => arg.includes(tap)))
   }
 
   /**
@@ -215,25 +260,83 @@ export class GuestNetwork implements AsyncDisposable {
     prepared.links = missing.length > 0 ? await changeLinks(namespace, missing) : seen
   }
 
-  async #applyFilters(prepared: Prepared, filters: string): Promise<void> {
+  /** A setting of the kernel lies between making the bridge and giving it IPv6 addresses. */
+  async #settleIpv6(prepared: Prepared, network: NetworkPlan, plan: Design['linkChanges']): Promise<void> {
+    const speaks = speaksIpv6(network) && !network.isExternal
+    if (speaks === bridgeSpeaksIpv6(prepared.links ?? [])) return
+    await setBridgeIpv6(this.namespace, speaks)
+    delete prepared.links
+    await this.#changeLinks(prepared, plan)
+  }
+
+  async #applyFilters(prepared: Prepared, filters: Ruleset): Promise<void> {
     const { namespace } = this.#parts
-    // Whoever reloads the machine's own rules inside a namespace flushes ours with them.
-    if (prepared.filters === filters && (await hasFilters(namespace))) return
-    if (prepared.filters === filters) delete prepared.isLimited
+    const known = prepared.filters
     delete prepared.filters
-    await applyFilters(namespace, filters)
+    if (!(known && (await this.#changeFilters(known, filters)))) {
+      if (filters.size > 0 || known) await applyFilters(namespace, replaceScript(filters))
+      if (known) delete prepared.isLimited // what took our tables away took that one too
+    }
     prepared.filters = filters
-    await this.#limitFlows(prepared)
+    if (filters.size > 0) await this.#limitFlows(prepared)
+  }
+
+  /** False when the namespace does not have the filters it should have had before. */
+  async #changeFilters(known: Ruleset, filters: Ruleset): Promise<boolean> {
+    const script = changeScript(known, filters)
+    // Whoever reloads the machine's own rules inside a namespace flushes ours with them.
+    if (script === '') return filters.size === 0 || (await hasFilters(this.namespace))
+    return applyFilters(this.namespace, script).then(
+      () => true,
+      () => false,
+    )
   }
 
   /** A kernel that cannot count connections (nft_connlimit) serves networks without a limit. */
   async #limitFlows(prepared: Prepared): Promise<void> {
     const { networkId, namespace, log } = this.#parts
-    if (prepared.isLimited) return
-    await applyFilters(namespace, buildFlowLimit()).catch((error: unknown) => {
-      log.warn({ err: error, networkId }, 'One guest may use up the connection tracking of its network')
-    })
-    prepared.isLimited = true
+    if (prepared.isLimited !== undefined) return
+    prepared.isLimited = await applyFilters(namespace, buildFlowLimit()).then(
+      () => true,
+      (error: unknown) => {
+        log.warn({ err: error, networkId }, 'One guest may use up the connection tracking of its network')
+        return false
+      },
+    )
+  }
+
+  /** What of the world is not as designed; empty when all is. */
+  async #findDrift({ filters, dhcp, linkChanges, network }: Design): Promise<string[]> {
+    const { namespace } = this.#parts
+    const inode = await this.#hold.read()
+    if (inode === undefined) return ['namespace gone']
+    if (inode !== this.#prepared?.inode) return ['namespace replaced']
+    const links = await changeLinks(namespace, [])
+    const running = await findDnsmasq(this.#files)
+    const isDhcpRight = dhcp ? running?.args.join('\0') === dhcp.args.join('\0') : running === undefined
+    const speaks = speaksIpv6(network) && !network.isExternal
+    return [
+      ...linkChanges(links),
+      ...(speaks === bridgeSpeaksIpv6(links) ? [] : ['IPv6 of the bridge']),
+      ...(await findSettingDrift(namespace)),
+      ...(await this.#findFilterDrift(this.#prepared, filters)),
+      ...(isDhcpRight ? [] : ['DHCP server']),
+    ]
+  }
+
+  async #findFilterDrift(prepared: Prepared, filters: Ruleset): Promise<string[]> {
+    const text = await readFilters(this.namespace)
+    const limit = prepared.isLimited && !(await hasFlowLimit(this.namespace)) ? ['limit of connections'] : []
+    if (text !== undefined && text === prepared.seenFilters && prepared.filters === filters) return limit
+    const drift = await findFilterDrift(text, filters)
+    if (drift.length > 0 || text === undefined) return [...drift, ...limit]
+    prepared.seenFilters = text
+    prepared.filters = filters
+    return limit
+  }
+
+  async #hasLink(name: string): Promise<boolean> {
+    return (await changeLinks(this.namespace, [])).some(({ ifname }) => ifname === name)
   }
 
   async #openListener(open: () => Promise<MetadataListener>): Promise<void> {
@@ -248,7 +351,7 @@ export class GuestNetwork implements AsyncDisposable {
   async #tearDown(): Promise<void> {
     const { networkId, namespace, state, log } = this.#parts
     await Promise.all([stopDnsmasq(this.#files), this.#closeListener()])
-    await removeNamespace(namespace)
+    await this.#hold.remove()
     this.#prepared = undefined
     await state.removeNetwork(networkId)
     log.info({ networkId, namespace }, 'Removed a network with its last port')

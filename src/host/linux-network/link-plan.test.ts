@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import type { PortPlan } from '../host-driver.ts'
-import { EXAMPLE_NETWORK, examplePort } from './example-plans.ts'
+import type { NetworkPlan } from '../host-driver.ts'
+import { EXAMPLE_NETWORK } from './example-plans.ts'
 import { type ObservedLink, planLinks } from './link-plan.ts'
 import { bridgeMac, tapName } from './names.ts'
 
@@ -15,36 +15,48 @@ const br0: ObservedLink = {
   addr_info: [
     { family: 'inet', local: '10.0.0.2', prefixlen: 22 },
     { family: 'inet', local: '169.254.169.254', prefixlen: 32 },
-    { family: 'inet6', local: 'fe80::1', prefixlen: 64 },
+    { family: 'inet6', local: 'fe80::1', prefixlen: 64, scope: 'link' },
   ],
 }
 const tap: ObservedLink = { ifname: TAP, mtu: 1450, master: 'br0', flags: ['UP'], addr_info: [] }
+const plan = (
+  portIds: string[],
+  observed: ObservedLink[],
+  network: NetworkPlan = EXAMPLE_NETWORK,
+  ends: string[] = [],
+) => planLinks({ network, portIds, ends: new Set(ends) }, observed, USER)
 const makeTap = [`tuntap add dev ${TAP} mode tap user 64055 group 64056`, `link set ${TAP} mtu 1450 master br0 up`]
 
 test('each difference between the namespace and the plan is made good, and nothing else is touched', () => {
-  const table: [string, PortPlan[], ObservedLink[], string[]][] = [
-    ['all is there', [examplePort(1)], [lo, br0, tap], []],
+  const table: [string, string[], ObservedLink[], string[]][] = [
+    ['all is there', ['port-1'], [lo, br0, tap], []],
     [
       'a new namespace',
-      [examplePort(1)],
+      ['port-1'],
       [{ ...lo, flags: ['LOOPBACK'] }],
       [
         'link set lo up',
-        `link add br0 address ${bridgeMac('net-1')} type bridge`,
+        `link add br0 address ${bridgeMac('net-1')} type bridge mcast_snooping 0`,
         'link set br0 mtu 1450 up',
         'addr add 10.0.0.2/22 dev br0',
         'addr add 169.254.169.254/32 dev br0',
         ...makeTap,
       ],
     ],
-    ['a new port', [examplePort(1)], [lo, br0], makeTap],
+    ['a new port', ['port-1'], [lo, br0], makeTap],
     ['a removed port', [], [lo, br0, tap], [`link delete ${TAP}`]],
+    [
+      'a bridge of another MAC',
+      [],
+      [lo, { ...br0, address: 'fa:16:3e:00:00:01' }],
+      [`link set br0 address ${bridgeMac('net-1')}`],
+    ],
     ['a foreign device', [], [lo, br0, { ...tap, ifname: 'vx42' }], []],
-    ['a tap off the bridge', [examplePort(1)], [lo, br0, { ...tap, master: 'br9' }], makeTap.slice(1)],
-    ['a tap that is down', [examplePort(1)], [lo, br0, { ...tap, flags: [] }], makeTap.slice(1)],
+    ['a tap off the bridge', ['port-1'], [lo, br0, { ...tap, master: 'br9' }], makeTap.slice(1)],
+    ['a tap that is down', ['port-1'], [lo, br0, { ...tap, flags: [] }], makeTap.slice(1)],
     [
       'a changed MTU',
-      [examplePort(1)],
+      ['port-1'],
       [lo, { ...br0, mtu: 1500 }, { ...tap, mtu: 1500 }],
       ['link set br0 mtu 1450 up', ...makeTap.slice(1)],
     ],
@@ -56,19 +68,40 @@ test('each difference between the namespace and the plan is made good, and nothi
     ],
   ]
   for (const [what, ports, observed, commands] of table) {
-    assert.deepEqual(planLinks(EXAMPLE_NETWORK, ports, observed, USER), commands, what)
+    assert.deepEqual(plan(ports, observed), commands, what)
   }
 })
 
 test('a bridge taken away by hand comes back with its addresses and its taps', () => {
-  const commands = planLinks(
-    EXAMPLE_NETWORK,
-    [examplePort(1)],
-    [lo, { ...tap, master: undefined }] as ObservedLink[],
-    USER,
-  )
+  const commands = plan(['port-1'], [lo, { ...tap, master: undefined }] as ObservedLink[])
   assert.equal(commands.length, 5)
   assert.equal(commands.at(-1), makeTap[1])
+})
+
+test('a router’s end is put on the bridge where it is, never made, and goes when no router names it', () => {
+  const end = { ...tap, ifname: 'vr1' }
+  assert.deepEqual(plan([], [lo, br0], EXAMPLE_NETWORK, ['vr1']), [])
+  assert.deepEqual(plan([], [lo, br0, end], EXAMPLE_NETWORK, ['vr1']), [])
+  assert.deepEqual(plan([], [lo, br0, { ...end, flags: [] }], EXAMPLE_NETWORK, ['vr1']), [
+    'link set vr1 mtu 1450 master br0 up',
+  ])
+  assert.deepEqual(plan([], [lo, br0, end]), ['link delete vr1'])
+})
+
+test('IPv6 addresses come once the bridge speaks it, and an external network has none at all', () => {
+  const [subnet] = EXAMPLE_NETWORK.subnets
+  assert.ok(subnet)
+  const six = { ...subnet, ipVersion: 6 as const, cidr: 'fd00:1::/64', dhcpAddress: 'FD00:1:0::2' }
+  const network = { ...EXAMPLE_NETWORK, subnets: [...EXAMPLE_NETWORK.subnets, six] }
+  const silent = { ...br0, addr_info: br0.addr_info.slice(0, 2) }
+  assert.deepEqual(plan([], [lo, silent], network), [])
+  assert.deepEqual(plan([], [lo, br0], network), ['addr add fd00:1::2/64 dev br0 nodad'])
+  const given = { family: 'inet6', local: 'fd00:1::2', prefixlen: 64, scope: 'global' }
+  const speaking = { ...br0, addr_info: [...br0.addr_info, given] }
+  assert.deepEqual(plan([], [lo, speaking], network), [])
+  assert.deepEqual(plan([], [lo, speaking]), ['addr del fd00:1::2/64 dev br0'])
+  const outside = plan([], [lo, speaking], { ...network, isExternal: true })
+  assert.ok(outside.length === 3 && outside.every((line) => line.startsWith('addr del ')), outside.join())
 })
 
 test('names of taps fit the kernel and differ for ids that differ at their end', () => {

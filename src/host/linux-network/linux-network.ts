@@ -10,13 +10,15 @@ import type { Logger } from 'pino'
 import { HostError, type NetworkPlan, type PortPlan, type RouterPlan, type SecurityGroupPlan } from '../host-driver.ts'
 import type { HostNetwork } from '../qemu/host-network.ts'
 import { pickDnsmasqUser, readArguments } from './dnsmasq.ts'
-import { GuestNetwork, type HeldPorts } from './guest-network.ts'
+import { GuestNetwork } from './guest-network.ts'
+import type { HeldNetwork } from './held-network.ts'
 import type { TapUser } from './link-plan.ts'
 import { checkMachine } from './machine-check.ts'
 import type { AnswerMetadata } from './metadata-server.ts'
 import { namespaceName, namespacePrefix, tapName } from './names.ts'
 import { listNamespaces, readProcesses, removeNamespace } from './namespace.ts'
 import { NetworkState } from './network-state.ts'
+import type { RouterEnds } from './router-ends.ts'
 
 export interface LinuxNetworkOptions {
   /** Absolute; holds `networks/`. */
@@ -26,7 +28,7 @@ export interface LinuxNetworkOptions {
   /** Answers the questions of guests; a rejection becomes a 500 that says nothing. */
   answerMetadata: AnswerMetadata
   log: Logger
-  /** How often the DHCP servers are looked at, in milliseconds; 30 seconds when left out. */
+  /** How often each network is looked at, in milliseconds; 30 seconds when left out. */
   careEveryMs?: number
 }
 
@@ -35,7 +37,7 @@ const CARE_EVERY_MS = 30_000
 /** How many networks are found again at once at a start: each takes a few processes for a moment. */
 const RESUMED_AT_ONCE = 4
 
-export class LinuxNetwork implements HostNetwork {
+export class LinuxNetwork implements HostNetwork, RouterEnds {
   readonly #options: LinuxNetworkOptions
   readonly #state: NetworkState
   readonly #networks = new Map<string, GuestNetwork>()
@@ -84,9 +86,23 @@ export class LinuxNetwork implements HostNetwork {
     this.#placed.delete(portId)
   }
 
-  async ensureNetwork(_network: NetworkPlan): Promise<void> {}
+  async ensureNetwork(network: NetworkPlan): Promise<void> {
+    await this.#networks.get(network.networkId)?.ensureNetwork(network)
+  }
 
-  async ensureSecurityGroup(_group: SecurityGroupPlan): Promise<void> {}
+  async ensureSecurityGroup(group: SecurityGroupPlan): Promise<void> {
+    await Promise.all([...this.#networks.values()].map((network) => network.ensureSecurityGroup(group)))
+  }
+
+  async attachRouterEnd(network: NetworkPlan, endName: string): Promise<{ namespace: string; isThere: boolean }> {
+    const guests = this.#network(network.networkId)
+    const isThere = await guests.attachRouterEnd(network, endName)
+    return { namespace: guests.namespace, isThere }
+  }
+
+  async detachRouterEnd(networkId: string, endName: string): Promise<void> {
+    await this.#networks.get(networkId)?.detachRouterEnd(endName)
+  }
 
   async ensureRouter(_router: RouterPlan): Promise<void> {
     throw new HostError('startFailed', 'This host has no routers yet.')
@@ -111,7 +127,7 @@ export class LinuxNetwork implements HostNetwork {
     await Promise.all([...this.#networks.values()].map((network) => network[Symbol.asyncDispose]()))
   }
 
-  #network(networkId: string, held?: HeldPorts): GuestNetwork {
+  #network(networkId: string, held?: HeldNetwork): GuestNetwork {
     const known = this.#networks.get(networkId)
     if (known) return known
     const { dataDir, tapUser, answerMetadata, log } = this.#options
@@ -125,10 +141,10 @@ export class LinuxNetwork implements HostNetwork {
   async #resume(networkId: string): Promise<void> {
     const { log } = this.#options
     try {
-      const held = await this.#state.readPorts(networkId)
-      const { ports, damaged } = held
+      const held = await this.#state.read(networkId)
+      const damaged = [...held.damaged]
       if (damaged.length > 0) log.warn({ networkId, damaged }, 'Port plans that cannot be read were left out')
-      for (const portId of [...ports.map((port) => port.portId), ...damaged]) this.#placed.set(portId, networkId)
+      for (const portId of [...held.ports.keys(), ...damaged]) this.#placed.set(portId, networkId)
       await this.#network(networkId, held).resume()
     } catch (error) {
       log.error({ err: error, networkId }, 'A network could not be resumed; the next port asked for mends it')
@@ -143,7 +159,7 @@ export class LinuxNetwork implements HostNetwork {
       for (const [networkId, network] of this.#networks) {
         if (signal.aborted) return
         await network.care().catch((error: unknown) => {
-          log.error({ err: error, networkId }, 'The DHCP server of a network could not be looked after')
+          log.error({ err: error, networkId }, 'A network could not be looked after')
         })
       }
     }

@@ -30,6 +30,14 @@ export const namespaceName = (dataDir: string, networkId: string): string =>
  */
 export const tapName = (portId: string): string => TAP_PREFIX + digest(portId).slice(0, 12)
 
+/** The chains of a security group: what its rules let in, what out. Of the hash: an id need not be fit for a name. */
+export const groupChainName = (groupId: string, direction: 'in' | 'out'): string =>
+  `sg_${digest(groupId).slice(0, 16)}_${direction}`
+
+/** The set of the addresses of a group's members, for the rules that name it as remote. */
+export const remoteSetName = (groupId: string, version: 4 | 6): string =>
+  `rg_${digest(groupId).slice(0, 16)}_${version}`
+
 /** The fixed MAC of a network's bridge: left alone, a bridge takes a new one as taps come, and guests' ARP goes stale. */
 export function bridgeMac(networkId: string): string {
   return `fa:17:${(digest(networkId).slice(0, 8).match(/../g) ?? []).join(':')}`

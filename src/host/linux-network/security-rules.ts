@@ -1,57 +1,106 @@
-/** Security group rules as nft matches. Pure; what cannot be expressed allows nothing. */
+/** Security group rules as nft matches. Pure; what can match no packet allows nothing. */
 import type { RulePlan } from '../host-driver.ts'
-import { compactPrefixes, formatPrefix, type Prefix, parsePrefix } from './ipv4.ts'
+import { type IpVersion, isAnyAddress, NFT_WORDS, pickPrefixes, setOf, versionOf } from './ip-family.ts'
+import { remoteSetName } from './names.ts'
 
-const NAMED_PROTOCOLS: Record<string, number> = { icmp: 1, tcp: 6, udp: 17 }
-const ICMP = 1
+/** Names that rules may use, with their numbers (IANA), beside the numbers themselves. */
+const NAMED_PROTOCOLS: Readonly<Record<string, number>> = {
+  ...{ icmp: 1, igmp: 2, ipip: 4, tcp: 6, egp: 8, udp: 17, dccp: 33, 'ipv6-encap': 41, 'ipv6-route': 43 },
+  ...{ 'ipv6-frag': 44, rsvp: 46, gre: 47, esp: 50, ah: 51, icmpv6: 58, 'ipv6-icmp': 58, 'ipv6-nonxt': 59 },
+  ...{ 'ipv6-opts': 60, ospf: 89, vrrp: 112, pgm: 113, sctp: 132, udplite: 136 },
+}
+const ICMP: Readonly<Record<IpVersion, number>> = { 4: 1, 6: 58 }
 /** TCP, UDP, DCCP, SCTP, UDP-Lite: their ports are the first two words of the header. */
 const PROTOCOLS_WITH_PORTS = [6, 17, 33, 132, 136]
 
+interface Traffic {
+  version: IpVersion
+  /** Number, null for all. */
+  protocol: number | null
+  /** First and last port, null for all. */
+  ports: readonly [number, number] | null
+  /** An nft match on type and code; empty for all. */
+  icmp: string
+}
+
 /**
- * One nft match for each kind of traffic the rules of one direction allow, in a fixed order; an empty text matches
- * everything. Rules that differ only in the remote prefix share one match, so that a group of a thousand members
- * costs one look-up. IPv6 rules are left out: no IPv6 passes.
+ * One nft match for each kind of traffic the rules of one direction allow, in a fixed order. Rules that differ only in
+ * the remote prefix share one match, and then those that differ only in ports: a group of a thousand prefixes, or
+ * ports, costs one look-up. A remote group is matched by its named set.
  */
 export function ruleMatches(rules: readonly RulePlan[], direction: RulePlan['direction']): string[] {
-  const remotes = new Map<string, Prefix[]>()
+  const field = direction === 'ingress' ? 'saddr' : 'daddr'
+  const byTraffic = new Map<string, { traffic: Traffic; prefixes: string[]; sets: Set<string> }>()
   for (const rule of rules) {
-    if (rule.direction !== direction || rule.ethertype !== 'IPv4') continue
-    const match = trafficMatch(rule)
-    if (match === undefined) continue
-    const sharing = remotes.get(match) ?? []
-    sharing.push(parsePrefix(rule.remoteIpPrefix ?? '0.0.0.0/0'))
-    remotes.set(match, sharing)
+    const traffic = rule.direction === direction ? readTraffic(rule) : undefined
+    if (!traffic) continue
+    const key = JSON.stringify(traffic)
+    const sharing = byTraffic.get(key) ?? { traffic, prefixes: [], sets: new Set<string>() }
+    byTraffic.set(key, sharing)
+    if (rule.remoteGroupId !== null) sharing.sets.add(`@${remoteSetName(rule.remoteGroupId, traffic.version)}`)
+    else sharing.prefixes.push(rule.remoteIpPrefix ?? (traffic.version === 4 ? '0.0.0.0/0' : '::/0'))
   }
-  const field = direction === 'ingress' ? 'ip saddr' : 'ip daddr'
-  return [...remotes]
-    .sort(([a], [b]) => (a < b ? -1 : 1))
-    .map(([match, prefixes]) => [remoteMatch(field, prefixes), match].filter((part) => part !== '').join(' '))
+  const byRemote = new Map<string, { head: string; ports: (readonly [number, number])[] | null }>()
+  for (const { traffic, prefixes, sets } of byTraffic.values()) {
+    for (const remote of remoteMatches(traffic.version, field, prefixes, [...sets].sort())) {
+      const head = `${remote}${traffic.protocol === null ? '' : ` meta l4proto ${traffic.protocol}`}${traffic.icmp}`
+      const key = `${head}${traffic.ports === null ? '' : ' ports'}`
+      const sharing = byRemote.get(key)
+      if (sharing?.ports && traffic.ports) sharing.ports.push(traffic.ports)
+      else byRemote.set(key, { head, ports: traffic.ports && [traffic.ports] })
+    }
+  }
+  return [...byRemote.values()].map(({ head, ports }) => (ports ? `${head} th dport ${portsText(ports)}` : head)).sort()
 }
 
-function remoteMatch(field: string, prefixes: Prefix[]): string {
-  const compact = compactPrefixes(prefixes)
-  return compact[0]?.bits === 0 ? '' : `${field} { ${compact.map(formatPrefix).join(', ')} }`
+/** One match for all prefixes, and one for each set; each says which version of IP it is about. */
+function remoteMatches(version: IpVersion, field: string, prefixes: string[], sets: string[]): string[] {
+  const { match, protocol } = NFT_WORDS[version]
+  if (prefixes.some((prefix) => versionOf(prefix) !== version)) {
+    throw new Error(`A rule for IPv${version} names other addresses: ${JSON.stringify(prefixes)}`)
+  }
+  const compact = pickPrefixes(version, prefixes)
+  if (compact.some(isAnyAddress)) return [`meta nfproto ${protocol}`]
+  return [...(compact.length > 0 ? [setOf(compact)] : []), ...sets].map((remote) => `${match} ${field} ${remote}`)
 }
 
-/** Protocol and ports of a rule; undefined when it can match no packet. */
-function trafficMatch(rule: RulePlan): string | undefined {
+function portsText(ranges: (readonly [number, number])[]): string {
+  const merged: [number, number][] = []
+  for (const [first, last] of ranges.toSorted((a, b) => a[0] - b[0])) {
+    const before = merged.at(-1)
+    if (before && first <= before[1] + 1) before[1] = Math.max(before[1], last)
+    else merged.push([first, last])
+  }
+  const texts = merged.map(([first, last]) => (first === last ? `${first}` : `${first}-${last}`))
+  return texts.length === 1 ? (texts[0] ?? '') : setOf(texts)
+}
+
+/** Undefined when the rule can match no packet. */
+function readTraffic(rule: RulePlan): Traffic | undefined {
   const { portRangeMin: min, portRangeMax: max } = rule
-  if (rule.protocol === null) return min === null && max === null ? '' : undefined
-  const protocol = NAMED_PROTOCOLS[rule.protocol] ?? parseProtocol(rule.protocol)
-  const match = `meta l4proto ${protocol}`
-  if (min === null && max === null) return match
-  if (protocol === ICMP) return min === null ? undefined : `${match} ${icmpMatch(min, max)}`
+  const version: IpVersion = rule.ethertype === 'IPv6' ? 6 : 4
+  const all = { version, protocol: null, ports: null, icmp: '' }
+  if (rule.protocol === null || rule.protocol === 'any') return min === null && max === null ? all : undefined
+  const protocol = readProtocol(rule.protocol, version)
+  if (min === null && max === null) return { ...all, protocol }
+  if (protocol === ICMP[version])
+    return min === null ? undefined : { ...all, protocol, icmp: icmpMatch(version, min, max) }
   if (!PROTOCOLS_WITH_PORTS.includes(protocol)) return undefined
   const first = bounded(min ?? max ?? 0, 65_535)
   const last = bounded(max ?? first, 65_535)
-  if (first > last) return undefined
-  return `${match} th dport ${first === last ? first : `${first}-${last}`}`
+  return first > last ? undefined : { ...all, protocol, ports: [first, last] }
 }
 
-const icmpMatch = (type: number, code: number | null): string =>
-  code === null ? `icmp type ${bounded(type, 255)}` : `icmp type ${bounded(type, 255)} icmp code ${bounded(code, 255)}`
+function icmpMatch(version: IpVersion, type: number, code: number | null): string {
+  const name = version === 4 ? 'icmp' : 'icmpv6'
+  return ` ${name} type ${bounded(type, 255)}${code === null ? '' : ` ${name} code ${bounded(code, 255)}`}`
+}
 
-function parseProtocol(text: string): number {
+/** `icmp` means that of the rule's own version of IP. */
+function readProtocol(text: string, version: IpVersion): number {
+  if (text === 'icmp') return ICMP[version]
+  const known = Object.hasOwn(NAMED_PROTOCOLS, text) ? NAMED_PROTOCOLS[text] : undefined
+  if (known !== undefined) return known
   if (!/^\d{1,3}$/.test(text)) throw new Error(`Not an IP protocol: ${JSON.stringify(text)}`)
   return bounded(Number(text), 255)
 }
