@@ -14,7 +14,7 @@ const OUTAGES: Record<Outage, string> = {
 /** What is found out to be full without the database. */
 export const diskFull = (): ApiError => new ApiError('serviceUnavailable', OUTAGES.full)
 
-/** Makes the answer to a failure, and logs it. The only caller of `toFault` in the app. */
+/** Makes the answer to the failure of a request, and logs it; what never became one is answered in malformed.ts. */
 export const faultAnswerer =
   ({ db }: Pick<Cloud, 'db'>) =>
   (error: FastifyError, request: Pick<FastifyRequest, 'url' | 'log'>, reply: Pick<FastifyReply, 'code'>) => {
