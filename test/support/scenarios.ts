@@ -46,6 +46,36 @@ async function isOff(cloud: TestCloud, serverId: string): Promise<void> {
   assert.equal(cloud.machine.servers.get(serverId)?.power, 'off')
 }
 
+/** The server's cards, as the API lists them. */
+async function listCards(cloud: TestCloud, serverId: string): Promise<{ port_id: string; net_id: string }[]> {
+  return (await cloud.member.get(`/servers/${serverId}/os-interface`)).json().interfaceAttachments
+}
+
+/** The rows, the guest and the host agree that it has so many cards, and no port of the cloud is left over. */
+async function hasCards(cloud: TestCloud, serverId: string, count: number): Promise<void> {
+  await cloud.settled()
+  const listed = (await listCards(cloud, serverId)).map(({ port_id }) => port_id).sort()
+  assert.equal(listed.length, count)
+  assert.deepEqual([...(cloud.machine.servers.get(serverId)?.cards.keys() ?? [])].sort(), listed)
+  const onHost = [...cloud.machine.ports.values()].filter((port) => port.serverId === serverId)
+  assert.deepEqual(onHost.map(({ portId }) => portId).sort(), listed)
+  const ports = await cloud.cloud.db.read
+    .selectFrom('ports')
+    .select(['id', 'deviceId', 'status', 'deviceOwner'])
+    .execute()
+  assert.deepEqual(
+    ports.filter(({ deviceId, deviceOwner }) => deviceId === '' && deviceOwner === ''),
+    [],
+  )
+  const own = ports.filter(({ deviceId }) => deviceId === serverId)
+  assert.deepEqual(
+    own.map(({ status }) => status),
+    own.map(() => 'ACTIVE'),
+  )
+  const { vmState, taskState } = await cloud.server(serverId)
+  assert.deepEqual([vmState, taskState], ['active', null])
+}
+
 async function isGone(cloud: TestCloud, serverId: string): Promise<void> {
   assert.equal((await cloud.member.get(`/servers/${serverId}`)).statusCode, 404)
   assert.deepEqual(await tracesOf(cloud, serverId), [])
@@ -58,6 +88,28 @@ export const SCENARIOS: Scenario[] = [
   { name: 'shutdown', from: 'ACTIVE', ask: act({ 'os-shutdown': null }), ended: isOff },
   { name: 'soft reboot', from: 'ACTIVE', ask: act({ reboot: { type: 'SOFT' } }), ended: isActive },
   { name: 'hard reboot', from: 'ACTIVE', ask: act({ reboot: { type: 'HARD' } }), ended: isActive },
+  {
+    name: 'attach',
+    from: 'ACTIVE',
+    async ask(cloud, serverId) {
+      const [card] = await listCards(cloud, serverId)
+      const wish = { interfaceAttachment: { net_id: card?.net_id } }
+      const answer = await cloud.member.post(`/servers/${serverId}/os-interface`, wish)
+      assert.equal(answer.statusCode, 200, answer.body)
+      return serverId
+    },
+    ended: (cloud, serverId) => hasCards(cloud, serverId, 2),
+  },
+  {
+    name: 'detach',
+    from: 'ACTIVE',
+    async ask(cloud, serverId) {
+      const [card] = await listCards(cloud, serverId)
+      accepted(await cloud.member.delete(`/servers/${serverId}/os-interface/${card?.port_id}`))
+      return serverId
+    },
+    ended: (cloud, serverId) => hasCards(cloud, serverId, 0),
+  },
   {
     name: 'delete',
     from: 'ACTIVE',
