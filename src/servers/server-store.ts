@@ -16,6 +16,8 @@ export interface CardAddress {
   subnetId: string | null
   subnetName: string | null
   isShared: 0 | 1
+  /** The address outside that leads to this one. */
+  floatingIpAddress: string | null
   securityGroupId: string | null
   securityGroupName: string | null
 }
@@ -73,6 +75,11 @@ function cardsOf(read: Reader, serverIds: string[]) {
     .innerJoin('networks', 'networks.id', 'ports.networkId')
     .leftJoin('portAddresses', 'portAddresses.portId', 'ports.id')
     .leftJoin('subnets', 'subnets.id', 'portAddresses.subnetId')
+    .leftJoin('floatingIps', (join) =>
+      join
+        .onRef('floatingIps.portId', '=', 'ports.id')
+        .onRef('floatingIps.fixedIpAddress', '=', 'portAddresses.ipAddress'),
+    )
     .leftJoin('portSecurityGroups', 'portSecurityGroups.portId', 'ports.id')
     .leftJoin('securityGroups', 'securityGroups.id', 'portSecurityGroups.securityGroupId')
     .select([
@@ -85,6 +92,7 @@ function cardsOf(read: Reader, serverIds: string[]) {
       'subnets.ipVersion',
       'subnets.id as subnetId',
       'subnets.name as subnetName',
+      'floatingIps.floatingIpAddress',
       'securityGroups.id as securityGroupId',
       'securityGroups.name as securityGroupName',
     ])

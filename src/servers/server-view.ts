@@ -123,17 +123,26 @@ function faultView(server: Row<'servers'>, isAdmin: boolean) {
   }
 }
 
-/** By network name; the same address stands in several rows when its card has several security groups. */
+/**
+ * By network name, each address followed by the floating one that leads to it; the same address stands in several rows
+ * when its card has several security groups.
+ */
 export function addressesView<Entry>(
   cards: CardAddress[],
-  entry: (card: CardAddress) => Entry,
+  entry: (card: CardAddress, type: 'fixed' | 'floating') => Entry,
 ): Record<string, Entry[]> {
   const addresses = new Map(
     cards.filter(({ ipAddress }) => ipAddress !== null).map((card) => [`${card.portId} ${card.ipAddress}`, card]),
   )
   // Networks may be named like what objects inherit, so nothing is looked up on an object.
   const byNetwork = Map.groupBy(addresses.values(), ({ networkName }) => networkName)
-  return Object.fromEntries([...byNetwork].map(([name, ones]) => [name, ones.map(entry)]))
+  return Object.fromEntries([...byNetwork].map(([name, ones]) => [name, ones.flatMap((one) => entries(one, entry))]))
+}
+
+function entries<Entry>(card: CardAddress, entry: (card: CardAddress, type: 'fixed' | 'floating') => Entry): Entry[] {
+  const { floatingIpAddress } = card
+  const fixed = entry(card, 'fixed')
+  return floatingIpAddress === null ? [fixed] : [fixed, entry({ ...card, ipAddress: floatingIpAddress }, 'floating')]
 }
 
 const shortEntry = (card: CardAddress) => ({
@@ -145,9 +154,9 @@ const shortEntry = (card: CardAddress) => ({
   'UOS-EXT-IPS:subnet_shared': card.isShared === 1,
 })
 
-const fullEntry = (card: CardAddress) => ({
+const fullEntry = (card: CardAddress, type: 'fixed' | 'floating') => ({
   ...shortEntry(card),
-  'OS-EXT-IPS:type': 'fixed',
+  'OS-EXT-IPS:type': type,
   'OS-EXT-IPS-MAC:mac_addr': card.macAddress,
 })
 
