@@ -44,7 +44,7 @@ export async function openHost({ config, clock, log, answerMetadata }: HostParts
     accelerator: config.accelerator,
     concurrentBoots: config.concurrentBoots,
     user,
-    network: new LinuxNetwork({ dataDir, tapUser: user, answerMetadata, log }),
+    network: new LinuxNetwork({ dataDir, tapUser: user, answerMetadata, uplink: config.uplink, log }),
     clock,
     log,
   })

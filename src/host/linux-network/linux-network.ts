@@ -7,7 +7,7 @@
  */
 import { setTimeout as delay } from 'node:timers/promises'
 import type { Logger } from 'pino'
-import { HostError, type NetworkPlan, type PortPlan, type RouterPlan, type SecurityGroupPlan } from '../host-driver.ts'
+import type { NetworkPlan, PortPlan, RouterPlan, SecurityGroupPlan } from '../host-driver.ts'
 import type { HostNetwork } from '../qemu/host-network.ts'
 import { pickDnsmasqUser, readArguments } from './dnsmasq.ts'
 import { GuestNetwork } from './guest-network.ts'
@@ -19,6 +19,7 @@ import { namespaceName, namespacePrefix, tapName } from './names.ts'
 import { listNamespaces, readProcesses, removeNamespace } from './namespace.ts'
 import { NetworkState } from './network-state.ts'
 import type { RouterEnds } from './router-ends.ts'
+import { Routers } from './routers.ts'
 
 export interface LinuxNetworkOptions {
   /** Absolute; holds `networks/`. */
@@ -27,6 +28,10 @@ export interface LinuxNetworkOptions {
   tapUser: TapUser
   /** Answers the questions of guests; a rejection becomes a 500 that says nothing. */
   answerMetadata: AnswerMetadata
+  /** The setting of that name; `none` when left out. */
+  uplink?: string
+  /** The namespace in the machine's place, for the uplink; the machine itself when left out. */
+  outer?: string
   log: Logger
   /** How often each network is looked at, in milliseconds; 30 seconds when left out. */
   careEveryMs?: number
@@ -43,6 +48,7 @@ export class LinuxNetwork implements HostNetwork, RouterEnds {
   readonly #networks = new Map<string, GuestNetwork>()
   /** In which network each port is: port → network id. */
   readonly #placed = new Map<string, string>()
+  readonly #routers: Routers
   readonly #closing = new AbortController()
   #care: Promise<void> | undefined
   #dhcpUser = { name: 'nobody', group: 'nogroup' }
@@ -50,6 +56,7 @@ export class LinuxNetwork implements HostNetwork, RouterEnds {
   constructor(options: LinuxNetworkOptions) {
     this.#options = options
     this.#state = new NetworkState(options.dataDir)
+    this.#routers = new Routers({ uplink: 'none', ...options, networks: this })
   }
 
   async start(): Promise<void> {
@@ -67,6 +74,7 @@ export class LinuxNetwork implements HostNetwork, RouterEnds {
       for (const networkId of waiting) await this.#resume(networkId)
     }
     await Promise.all(Array.from({ length: RESUMED_AT_ONCE }, resumeWaiting))
+    await this.#routers.start(this.#dhcpUser)
     await this.#removeStrays()
     this.#care = this.#careForNetworks()
   }
@@ -88,6 +96,7 @@ export class LinuxNetwork implements HostNetwork, RouterEnds {
 
   async ensureNetwork(network: NetworkPlan): Promise<void> {
     await this.#networks.get(network.networkId)?.ensureNetwork(network)
+    await this.#routers.ensureNetwork(network)
   }
 
   async ensureSecurityGroup(group: SecurityGroupPlan): Promise<void> {
@@ -104,14 +113,16 @@ export class LinuxNetwork implements HostNetwork, RouterEnds {
     await this.#networks.get(networkId)?.detachRouterEnd(endName)
   }
 
-  async ensureRouter(_router: RouterPlan): Promise<void> {
-    throw new HostError('startFailed', 'This host has no routers yet.')
+  async ensureRouter(router: RouterPlan): Promise<void> {
+    await this.#routers.ensure(router)
   }
 
-  async removeRouter(_routerId: string): Promise<void> {}
+  async removeRouter(routerId: string): Promise<void> {
+    await this.#routers.remove(routerId)
+  }
 
   async readNetworking(): Promise<{ portIds: string[]; routerIds: string[] }> {
-    return { portIds: [...this.#placed.keys()], routerIds: [] }
+    return { portIds: [...this.#placed.keys()], routerIds: this.#routers.routerIds }
   }
 
   async findTap(portId: string): Promise<{ namespace: string; tapName: string } | undefined> {
@@ -162,30 +173,37 @@ export class LinuxNetwork implements HostNetwork, RouterEnds {
           log.error({ err: error, networkId }, 'A network could not be looked after')
         })
       }
+      if (!signal.aborted) await this.#routers.care()
     }
   }
 
   /** Namespaces of ours that no directory names. One with a foreign process in it, a guest perhaps, is left alone. */
   async #removeStrays(): Promise<void> {
     const { dataDir, log } = this.#options
-    const known = new Set((await this.#state.listNetworks()).map((networkId) => namespaceName(dataDir, networkId)))
+    const networks = (await this.#state.listNetworks()).map((networkId) => namespaceName(dataDir, networkId))
+    const known = new Set([...networks, ...this.#routers.namespaces])
     for (const name of await listNamespaces(namespacePrefix(dataDir))) {
       if (known.has(name)) continue
       const processes = await Promise.all(
         (await readProcesses(name)).map(async (pid) => ({ pid, isOurs: await this.#isOurDnsmasq(pid) })),
       )
       if (processes.some(({ isOurs }) => !isOurs)) {
-        log.warn({ namespace: name, processes }, 'A namespace that no network names is in use and was left alone')
+        log.warn(
+          { namespace: name, processes },
+          'A namespace that no network or router names is in use and was left alone',
+        )
         continue
       }
       for (const { pid } of processes) process.kill(pid, 'SIGTERM')
       await removeNamespace(name)
-      log.info({ namespace: name }, 'Removed a namespace that no network names')
+      log.info({ namespace: name }, 'Removed a namespace that no network or router names')
     }
   }
 
   async #isOurDnsmasq(pid: number): Promise<boolean> {
-    const args = await readArguments(pid)
-    return args?.some((arg) => arg.startsWith(`--pid-file=${this.#state.directory}/`)) ?? false
+    const args = (await readArguments(pid)) ?? []
+    return (
+      args.some((arg) => arg.startsWith(`--pid-file=${this.#state.directory}/`)) || this.#routers.isOurDnsmasq(args)
+    )
   }
 }

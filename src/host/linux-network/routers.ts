@@ -100,7 +100,7 @@ export class Routers {
     const router = this.#router(routerId)
     const before = outsideAddresses(router.plan)
     await router.remove()
-    this.#routers.delete(routerId)
+    if (!router.plan) this.#routers.delete(routerId) // else asked for anew meanwhile
     await this.#alone(() => this.#settleEdges())
     await this.#passOn(routerId, before)
   }
