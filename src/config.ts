@@ -84,6 +84,16 @@ export const SETTINGS = {
   quotaRamMib: whole(204_800, 'memory of all servers of a project, MiB; -1: no limit'),
   quotaKeypairs: whole(100, 'keypairs a user may have; -1: no limit'),
   quotaMetadata: whole(128, 'metadata items a server may have; -1: no limit'),
+  externalCidr: {
+    ...text(
+      '172.24.4.0/24',
+      'addresses of the external network BGP on the first start: its gateway is the first of them',
+    ),
+    form: {
+      pattern: /^((25[0-5]|2[0-4]\d|1?\d?\d)(\.(?!\/)|(?=\/))){4}\/([89]|1\d|2[0-8])$/,
+      words: 'an IPv4 network of 16 addresses or more, for example 172.24.4.0/24',
+    },
+  },
   defaultRules: choice(
     ['uos', 'neutron'],
     'uos',

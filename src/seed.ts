@@ -12,6 +12,7 @@ import { placeImage } from './images/image-files.ts'
 import { seedTinyImage, TINY_IMAGE_ID, type TinyFacts } from './images/image-store.ts'
 import { buildTiny } from './images/tiny/build-tiny.ts'
 import { seedNetworks } from './networks/seed-networks.ts'
+import { seedEdge } from './routers/seed-edge.ts'
 
 /** The image of a cloud without guests: an empty file, and true facts about one. */
 const NO_IMAGE: TinyFacts = {
@@ -47,9 +48,9 @@ export async function seed(
     await seedFlavors(tx)
     await seedTinyImage(tx, image, now)
     const seeded = people && (await seedIdentity(tx, people, now))
-    if (!seeded) return false
-    await seedNetworks(tx, seeded.adminProjectId, now)
-    return true
+    if (seeded) await seedNetworks(tx, seeded.adminProjectId, now)
+    await seedEdge(cloud, tx, now)
+    return Boolean(seeded)
   })
 }
 

@@ -260,7 +260,7 @@ export interface IdempotentAnswersTable {
 }
 
 export interface CountersTable {
-  name: 'servers'
+  name: 'servers' | 'edgeSeeded'
   value: number
 }
 

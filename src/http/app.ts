@@ -16,6 +16,8 @@ import { keypairRoutes } from '../keypairs/keypair-routes.ts'
 import { withoutSecrets } from '../lib/log.ts'
 import { plainNetworkUrl } from '../network-api/dialect.ts'
 import { networkRoutes } from '../networks/network-routes.ts'
+import { portRoutes } from '../ports/port-routes.ts'
+import { routerRoutes } from '../routers/router-routes.ts'
 import { securityGroupRoutes } from '../security-groups/security-group-routes.ts'
 import { interfaceRoutes } from '../servers/interface-routes.ts'
 import { serverRoutes } from '../servers/server-routes.ts'
@@ -133,7 +135,9 @@ export async function buildApp(cloud: Cloud): Promise<App> {
     keypairRoutes,
     imageRoutes,
     networkRoutes,
+    portRoutes,
     securityGroupRoutes,
+    routerRoutes,
     serverRoutes,
     interfaceRoutes,
     floatingIpProxyRoutes,
