@@ -1,8 +1,10 @@
 /** What dnsmasq is given for a network: arguments, host reservations and options. Pure. */
 import { join } from 'node:path'
 import type { NetworkPlan, SubnetPlan } from '../host-driver.ts'
+import { safeOptionName, safeOptionValues } from './dhcp-option.ts'
 import type { HeldPort } from './held-port.ts'
 import { contains, formatIpv4, formatPrefix, maskOf, parseIpv4, parseMac, parsePrefix } from './ipv4.ts'
+import { formatIpv6, parseIpv6, parsePrefix6 } from './ipv6.ts'
 import { BRIDGE, METADATA_ADDRESS } from './names.ts'
 
 /** How long a guest may use its address before it asks again, in seconds. */
@@ -40,16 +42,20 @@ export function planDhcp(
   files: DhcpFiles,
   user: { name: string; group: string },
 ): DhcpConfig | undefined {
+  const custom = ports.flatMap(portOptionLines) // first: what cannot be served is refused with DHCP or without
   if (network.isExternal) return undefined
   const subnets = network.subnets
-    .filter(({ ipVersion, dhcpAddress }) => ipVersion === 4 && dhcpAddress !== null)
+    .filter((subnet) => subnet.dhcpAddress !== null && (subnet.ipVersion === 4 || subnet.ipv6Mode !== null))
     .toSorted((a, b) => (a.subnetId < b.subnetId ? -1 : 1))
   if (subnets.length === 0) return undefined
   const hosts = ports.flatMap((port) => hostLines(port, subnets)).sort((a, b) => (a.line < b.line ? -1 : 1))
+  const options = subnets.flatMap((subnet, index) =>
+    subnet.ipVersion === 4 ? optionLines(subnet, index, network.mtu) : optionLines6(subnet, index),
+  )
   return {
-    args: [...fixedArgs(files, user), ...subnets.map(rangeArg)],
+    args: [...fixedArgs(files, user), ...advertisingArgs(subnets, network.mtu), ...subnets.map(rangeArg)],
     hosts: hosts.map(({ line }) => `${line}\n`).join(''),
-    options: subnets.flatMap((subnet, index) => optionLines(subnet, index, network.mtu)).join(''),
+    options: [...options, ...custom].join(''),
     reservations: new Map(hosts.map(({ address, mac }) => [address, mac])),
   }
 }
@@ -75,9 +81,26 @@ function fixedArgs(files: DhcpFiles, user: { name: string; group: string }): str
   ]
 }
 
+/** How often routers' advertisements are sent without being asked for, in seconds. */
+const ADVERTISED_EVERY_S = 600
+
+/** With a router lifetime of 0: it says what the subnets are, and is no way out of them. That is for a router to say. */
+function advertisingArgs(subnets: SubnetPlan[], mtu: number): string[] {
+  if (!subnets.some(({ ipVersion }) => ipVersion === 6)) return []
+  return ['--enable-ra', `--ra-param=${BRIDGE},mtu:${mtu},${ADVERTISED_EVERY_S},0`, '--quiet-ra', '--quiet-dhcp6']
+}
+
 const tagOf = (index: number): string => `s${index}`
 
+/** How dnsmasq calls what it does for a subnet of IPv6; `static`: DHCPv6 with addresses that are reserved. */
+const MODES_6 = { slaac: 'ra-only', 'dhcpv6-stateless': 'ra-stateless', 'dhcpv6-stateful': 'static' } as const
+
 function rangeArg(subnet: SubnetPlan, index: number): string {
+  if (subnet.ipVersion === 6) {
+    const { address, bits } = parsePrefix6(subnet.cidr)
+    const mode = MODES_6[subnet.ipv6Mode ?? 'slaac']
+    return `--dhcp-range=set:${tagOf(index)},${formatIpv6(address)},${mode},${bits},${LEASE_S}`
+  }
   const { address, bits } = parsePrefix(subnet.cidr)
   return `--dhcp-range=set:${tagOf(index)},${formatIpv4(address)},static,${formatIpv4(maskOf(bits))},${LEASE_S}`
 }
@@ -86,11 +109,31 @@ function rangeArg(subnet: SubnetPlan, index: number): string {
 function hostLines(port: HeldPort, subnets: SubnetPlan[]): { line: string; address: string; mac: string }[] {
   const mac = parseMac(port.macAddress)
   const name = safeHostName(port.hostName)
+  const tag = port.dhcpOptions.length > 0 ? [`set:${portTag(port)}`] : []
   return subnets.flatMap((subnet) => {
     const mine = port.addresses.find(({ subnetId }) => subnetId === subnet.subnetId)
     if (!mine) return []
-    const address = formatIpv4(parseIpv4(mine.ipAddress))
-    return [{ line: [mac, address, ...(name ? [name] : [])].join(','), address, mac }]
+    const [address, written] =
+      subnet.ipVersion === 4 ? plain(formatIpv4(parseIpv4(mine.ipAddress))) : bracketed(mine.ipAddress)
+    return [{ line: [mac, ...tag, written, ...(name ? [name] : [])].join(','), address, mac }]
+  })
+}
+
+const plain = (address: string) => [address, address] as const
+
+/** An IPv6 address, and as dnsmasq takes it in a list. */
+function bracketed(text: string): readonly [string, string] {
+  const address = formatIpv6(parseIpv6(text))
+  return [address, `[${address}]`]
+}
+
+const portTag = ({ number }: HeldPort): string => `p${number}`
+
+/** Options of one port outrank those of its subnet: dnsmasq prefers what a host's tag names. */
+function portOptionLines(port: HeldPort): string[] {
+  return port.dhcpOptions.map((option) => {
+    const kind = option.ipVersion === 6 ? 'option6' : 'option'
+    return `tag:${portTag(port)},${kind}:${[safeOptionName(option.name), ...safeOptionValues(option)].join(',')}\n`
   })
 }
 
@@ -118,6 +161,11 @@ function optionLines(subnet: SubnetPlan, index: number, mtu: number): string[] {
   ]
 }
 
+function optionLines6(subnet: SubnetPlan, index: number): string[] {
+  const servers = subnet.dnsNameservers.filter((server) => server.includes(':')).map((server) => bracketed(server)[1])
+  return servers.length > 0 ? [`tag:${tagOf(index)},option6:23,${servers.join(',')}\n`] : []
+}
+
 /** Who understands this option ignores the gateway of option 3, so the default route is among them. */
 function classlessRoutes(subnet: SubnetPlan, gateway: string | undefined): string[] {
   const own = parsePrefix(subnet.cidr)
@@ -132,7 +180,8 @@ function classlessRoutes(subnet: SubnetPlan, gateway: string | undefined): strin
 
 /**
  * The lease file without leases that stand in the way of a reservation: the same address, given to another card
- * before. dnsmasq would refuse the address to its new owner until the old lease ends. The same text when none does.
+ * before. dnsmasq would refuse the address to its new owner until the old lease ends. Leases of IPv6 do not name the
+ * card, so those go whose address is reserved for nobody. The same text when none goes.
  */
 export function dropStaleLeases(leases: string, reservations: ReadonlyMap<string, string>): string {
   return leases
@@ -140,7 +189,7 @@ export function dropStaleLeases(leases: string, reservations: ReadonlyMap<string
     .filter((line) => {
       const [, mac = '', address = ''] = line.split(' ')
       const owner = reservations.get(address)
-      return owner === undefined || owner === mac
+      return address.includes(':') ? owner !== undefined : owner === undefined || owner === mac
     })
     .join('\n')
 }

@@ -107,7 +107,8 @@ export class GuestNetwork implements AsyncDisposable {
 
   ensureSecurityGroup(group: SecurityGroupPlan): Promise<void> {
     return this.#alone(async () => {
-      if (hasGroup(this.#held, group.groupId)) await this.#make(withGroup(this.#held, group))
+      if (!hasGroup(this.#held, group.groupId)) return
+      await this.#make(withGroup(this.#held, group), (wanted) => this.#settleFilters(wanted))
     })
   }
 
@@ -167,14 +168,14 @@ export class GuestNetwork implements AsyncDisposable {
   }
 
   /** What comes is on disk before it is made. */
-  async #make(next: HeldNetwork): Promise<void> {
+  async #make(next: HeldNetwork, settle = (wanted: Design) => this.#settle(wanted)): Promise<void> {
     const { state, networkId } = this.#parts
     if (!next.network) throw new Error(`Nothing is known of network ${networkId}`)
     const before = this.#held
     const wanted = this.#design(next.network, next)
     await state.write(networkId, before, next)
     this.#held = next
-    await this.#settle(wanted)
+    await settle(wanted)
     await state.remove(networkId, before, next)
   }
 
@@ -224,6 +225,13 @@ export class GuestNetwork implements AsyncDisposable {
         ? this.#closeListener()
         : this.#openListener(() => MetadataListener.open(namespace, networkId, answerMetadata, log)),
     ])
+  }
+
+  /** The filters alone, where everything else was made by this process already. */
+  async #settleFilters(wanted: Design): Promise<void> {
+    const prepared = this.#prepared
+    if (!prepared?.links || prepared.inode !== (await this.#hold.read())) return await this.#settle(wanted)
+    await this.#applyFilters(prepared, wanted.filters)
   }
 
   /** The namespace, made if it is gone; what was known of one before it is forgotten. */
