@@ -22,8 +22,11 @@ const KEEP_ALIVE_AFTER_MS = 10_000
 
 const SERIALIZATION_FAILURE = '40001'
 const DEADLOCK = '40P01'
+/** What a row refers to went meanwhile, or got a reference: trying again finds out, and says so. */
+const FOREIGN_KEY_VIOLATION = '23503'
 const UNIQUE_VIOLATION = '23505'
 const DISK_FULL = '53100'
+const LOST_RACES: unknown[] = [SERIALIZATION_FAILURE, DEADLOCK, FOREIGN_KEY_VIOLATION]
 /** What a server says that is stopping, starting, or has no connection left: classes 08 and 57P, and 53300. */
 const GOING_AWAY = /^(08...|57P0[1-5]|53300)$/
 
@@ -37,7 +40,7 @@ export function openPostgres(url: string): Engine {
     kind: 'postgres',
     reader: db,
     writer: db,
-    isConflict: (error) => codeOf(error) === SERIALIZATION_FAILURE || codeOf(error) === DEADLOCK,
+    isConflict: (error) => LOST_RACES.includes(codeOf(error)),
     isDuplicate: (error) => codeOf(error) === UNIQUE_VIOLATION,
     outageOf: (error) =>
       error instanceof DatabaseUnavailableError ? 'unreachable' : codeOf(error) === DISK_FULL ? 'full' : undefined,

@@ -1,6 +1,9 @@
-import type { Reader } from '../db/database.ts'
+import { sql } from 'kysely'
+import type { Reader, Tx } from '../db/database.ts'
 import type { Row } from '../db/schema.ts'
 import type { NetworkPlan } from '../host/host-driver.ts'
+import type { Caller } from '../http/policy.ts'
+import { networkError } from '../network-api/network-errors.ts'
 
 /** A network the project may put servers on: its own, or a shared one. Undefined for any other. */
 export async function findUsableNetwork(
@@ -24,9 +27,41 @@ function usable(read: Reader, projectId: string) {
     .where((where) => where.or([where('projectId', '=', projectId), where('isShared', '=', 1)]))
 }
 
+/** A network the caller may know of: its own, a shared or an external one; any for an admin. */
+export async function findVisibleNetwork(
+  read: Reader,
+  { projectId, isAdmin }: Pick<Caller, 'projectId' | 'isAdmin'>,
+  id: string,
+): Promise<Row<'networks'> | undefined> {
+  const network = await read.selectFrom('networks').selectAll().where('id', '=', id).executeTakeFirst()
+  if (!network || isAdmin || network.projectId === projectId) return network
+  return network.isShared || network.isExternal ? network : undefined
+}
+
+/**
+ * Writes that a network was changed. Whoever does so has it for itself until its transaction ends.
+ * @throws ApiError NetworkNotFound when it was deleted meanwhile.
+ */
+export async function touchNetwork(tx: Tx, id: string, now: number): Promise<Row<'networks'>> {
+  const network = await tx
+    .updateTable('networks')
+    .set({ revision: sql<number>`revision + 1`, updatedAt: now })
+    .where('id', '=', id)
+    .returningAll()
+    .executeTakeFirst()
+  if (!network) throw networkError('NetworkNotFound', `Network ${id} could not be found.`)
+  return network
+}
+
 /** Subnets of a network, oldest first. */
 export async function listSubnets(read: Reader, networkId: string): Promise<Row<'subnets'>[]> {
-  return read.selectFrom('subnets').selectAll().where('networkId', '=', networkId).orderBy('createdAt').execute()
+  return read
+    .selectFrom('subnets')
+    .selectAll()
+    .where('networkId', '=', networkId)
+    .orderBy('createdAt')
+    .orderBy('id')
+    .execute()
 }
 
 /** What a host must know of a network. */
@@ -55,7 +90,7 @@ export async function readNetworkPlan(read: Reader, networkId: string): Promise<
         : null,
       dnsNameservers: JSON.parse(subnet.dnsNameservers),
       hostRoutes: JSON.parse(subnet.hostRoutes),
-      ipv6Mode: subnet.ipv6AddressMode,
+      ipv6Mode: subnet.ipv6AddressMode ?? subnet.ipv6RaMode,
     })),
   }
 }

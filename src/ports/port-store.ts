@@ -2,11 +2,13 @@ import { type Insertable, sql } from 'kysely'
 import type { Reader, Tx } from '../db/database.ts'
 import type { Row, Schema } from '../db/schema.ts'
 import type { PortPlan } from '../host/host-driver.ts'
+import { findDhcpOption } from '../lib/dhcp-options.ts'
 import { newId, newMacAddress } from '../lib/ids.ts'
 import { networkError } from '../network-api/network-errors.ts'
 import { readNetworkPlan } from '../networks/network-store.ts'
 import { readGroupPlansOfPort } from '../security-groups/group-plan.ts'
 import { type FixedIpWish, giveAddresses } from './port-addresses.ts'
+import { dhcpOptionsOf, type ExtraDhcpOption, pairsOf } from './port-values.ts'
 
 export interface NewPort {
   projectId: string
@@ -136,8 +138,6 @@ export async function readPortPlan(read: Reader, port: Row<'ports'>, hostName: s
   ])
   const { id: portId, deviceId: serverId, macAddress } = port
   const isFiltered = port.hasPortSecurity === 1
-  const pairs = JSON.parse(port.allowedAddressPairs) as { ip_address: string; mac_address: string }[]
-  const options = JSON.parse(port.extraDhcpOptions) as { opt_name: string; opt_value: string; ip_version: 4 | 6 }[]
   return {
     portId,
     serverId,
@@ -147,11 +147,18 @@ export async function readPortPlan(read: Reader, port: Row<'ports'>, hostName: s
     network,
     isUp: port.isUp === 1,
     antiSpoofing: isFiltered && port.hasAntiSpoofing === 1,
-    allowedAddresses: pairs.map((pair) => ({ ipAddress: pair.ip_address, macAddress: pair.mac_address })),
-    dhcpOptions: options.map((one) => ({ name: one.opt_name, value: one.opt_value, ipVersion: one.ip_version })),
+    allowedAddresses: pairsOf(port).map((pair) => ({ ipAddress: pair.ip_address, macAddress: pair.mac_address })),
+    dhcpOptions: dhcpOptionsOf(port).map(planOption),
     securityGroups: isFiltered ? securityGroups : null,
   }
 }
+
+/** By its number: the service that serves it has names of its own for some. */
+const planOption = ({ opt_name, opt_value: value, ip_version: ipVersion }: ExtraDhcpOption) => ({
+  name: String(findDhcpOption(opt_name, ipVersion)?.code ?? opt_name),
+  value,
+  ipVersion,
+})
 
 /** Gives an existing, unused port to a server; false when something else was quicker. */
 export async function bindPort(
