@@ -1,69 +1,26 @@
 /** S26 to S28: network cards come and go; their lists, and addresses by network. */
 import assert from 'node:assert/strict'
 import { randomUUID } from 'node:crypto'
+import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
 import { describe, test } from 'node:test'
-import type { Row, TaskState, VmState } from '../../src/db/schema.ts'
 import { MOST_CARDS } from '../../src/host/host-driver.ts'
 import { assertFault } from '../support/assert-fault.ts'
 import { countRows } from '../support/count-rows.ts'
-import { addNetwork, addPort } from '../support/network-rows.ts'
+import {
+  attach,
+  attached,
+  cardsOf,
+  detach,
+  findPort,
+  list,
+  ownNetwork,
+  path,
+  readSubnet,
+} from '../support/interfaces.ts'
+import { addPort } from '../support/network-rows.ts'
 import { sharedCloud } from '../support/shared-cloud.ts'
-import { type Client, DATABASES, type TestCloud, testCloud } from '../support/test-cloud.ts'
-
-interface Interface {
-  port_id: string
-  net_id: string
-  mac_addr: string
-  port_state: string
-  fixed_ips: { subnet_id: string; ip_address: string }[]
-}
-
-const path = (cloud: TestCloud, name = 'web') => `/servers/${cloud.id[name]}/os-interface`
-
-const attach = (cloud: TestCloud, interfaceAttachment: unknown, name = 'web', client: Client = cloud.member) =>
-  client.post(path(cloud, name), { interfaceAttachment })
-
-async function attached(cloud: TestCloud, wish: unknown, name = 'web'): Promise<Interface> {
-  const answer = await attach(cloud, wish, name)
-  assert.equal(answer.statusCode, 200, answer.body)
-  await cloud.settled()
-  return answer.json().interfaceAttachment
-}
-
-async function list(cloud: TestCloud, name = 'web'): Promise<Interface[]> {
-  const answer = await cloud.member.get(path(cloud, name))
-  assert.equal(answer.statusCode, 200, answer.body)
-  return answer.json().interfaceAttachments
-}
-
-async function detach(cloud: TestCloud, portId: string, name = 'web'): Promise<void> {
-  const answer = await cloud.member.delete(`${path(cloud, name)}/${portId}`)
-  assert.equal(answer.statusCode, 202, answer.body)
-  assert.equal(answer.body, '')
-  await cloud.settled()
-}
-
-/** The cards the guest has, sorted. */
-const cardsOf = (cloud: TestCloud, name = 'web') =>
-  [...(cloud.machine.servers.get(cloud.id[name] ?? '')?.cards.keys() ?? [])].sort()
-
-const findPort = (cloud: TestCloud, id: string) =>
-  cloud.cloud.db.read.selectFrom('ports').selectAll().where('id', '=', id).executeTakeFirst()
-
-const setServer = (cloud: TestCloud, name: string, change: Partial<Row<'servers'>>) =>
-  cloud.cloud.db.transaction((tx) =>
-    tx
-      .updateTable('servers')
-      .set(change)
-      .where('id', '=', cloud.id[name] ?? '')
-      .execute(),
-  )
-
-const ownNetwork = (cloud: TestCloud, cidr = '10.9.0.0/24', name = 'private') =>
-  addNetwork(cloud, { projectId: cloud.member.projectId, cidr, name })
-
-const readSubnet = (cloud: TestCloud, networkId: string) =>
-  cloud.cloud.db.read.selectFrom('subnets').selectAll().where('networkId', '=', networkId).executeTakeFirstOrThrow()
+import { DATABASES, testCloud } from '../support/test-cloud.ts'
 
 for (const database of DATABASES) {
   describe(database, () => {
@@ -135,6 +92,26 @@ for (const database of DATABASES) {
       assert.equal(ipAddress, port.ipAddress)
     })
 
+    test("the documents' own bodies are taken", async () => {
+      const cloud = shared()
+      const networkId = await ownNetwork(cloud, '10.21.0.0/24', 'documented')
+      const { id: subnetId } = await readSubnet(cloud, networkId)
+      const port = await addPort(cloud, { projectId: cloud.member.projectId, networkId })
+      for (const operation of ['S26', 'S28']) {
+        const text = readFileSync(join(import.meta.dirname, `../fixtures/uos/${operation}.request.json`), 'utf8')
+        const filled = text
+          .replace('{port_id}', port.id)
+          .replace('{subnet_id}', subnetId)
+          .replace('{net_id}', networkId)
+        const answer = await cloud.member.post(path(cloud), JSON.parse(filled))
+        assert.equal(answer.statusCode, 200, answer.body)
+        await cloud.settled()
+        const { port_id: portId } = answer.json().interfaceAttachment
+        assert.equal(portId === port.id, operation === 'S26')
+        await detach(cloud, portId)
+      }
+    })
+
     test("the subnet is understood beside the network too, and by the documents' misspelling; an address is given as asked", async () => {
       const cloud = shared()
       const networkId = await ownNetwork(cloud, '10.11.0.0/24', 'spelled')
@@ -167,95 +144,6 @@ for (const database of DATABASES) {
       }
       await ownNetwork(cloud)
       assertFault(await attach(cloud, {}), 400, /Multiple possible networks/)
-    })
-
-    test('what is asked wrongly is refused, and leaves nothing', async () => {
-      const cloud = shared()
-      const networkId = await ownNetwork(cloud, '10.12.0.0/29', 'small')
-      const elsewhere = await ownNetwork(cloud, '10.13.0.0/24', 'elsewhere')
-      const { id: foreignSubnet } = await readSubnet(cloud, elsewhere)
-      const stranger = await cloud.stranger()
-      const hidden = await addNetwork(cloud, { projectId: stranger.projectId, cidr: '10.14.0.0/24' })
-      const hiddenPort = await addPort(cloud, { projectId: stranger.projectId, networkId: hidden })
-      const port = await addPort(cloud, { projectId: cloud.member.projectId, networkId: elsewhere })
-      const { id: external } = await cloud.cloud.db.read
-        .selectFrom('networks')
-        .select('id')
-        .where('isExternal', '=', 1)
-        .executeTakeFirstOrThrow()
-      const [first = assert.fail()] = await list(cloud)
-      const taken = first.fixed_ips[0]?.ip_address
-      const before = await countRows(cloud)
-      const refused: [status: number, message: RegExp, wish: unknown][] = [
-        [400, /Only one of/, { port_id: port.id, net_id: networkId }],
-        [400, /does not go with it/, { port_id: port.id, fixed_ips: [{ ip_address: '10.13.0.9' }] }],
-        [400, /needs the 'net_id'/, { fixed_ips: [{ ip_address: '10.12.0.3' }] }],
-        [400, /'port_id' is not a UUID/, { port_id: 'eth0' }],
-        [400, /'net_id' is not a UUID/, { net_id: '' }],
-        [400, /'subnet_id' is not a UUID/, { net_id: networkId, fixed_ips: [{ subnet_id: 'one' }] }],
-        [400, /is not on network/, { net_id: networkId, fixed_ips: [{ subnet_id: foreignSubnet }] }],
-        [400, /is in no subnet|is not in subnet/, { net_id: networkId, fixed_ips: [{ ip_address: '10.99.0.1' }] }],
-        [400, /./, { net_id: networkId, fixed_ips: [{ ip_address: "10.12.0.3'; drop" }] }],
-        [409, /in use|allocated/, { net_id: first.net_id, fixed_ips: [{ ip_address: taken }] }],
-        [404, /Network .* could not be found/, { net_id: randomUUID() }],
-        [404, /Network .* could not be found/, { net_id: hidden }],
-        [404, /Network .* could not be found/, { net_id: external }],
-        [404, /Port .* could not be found/, { port_id: randomUUID() }],
-        [404, /Port .* could not be found/, { port_id: hiddenPort.id }],
-        [400, /fixed_ips/, { net_id: networkId, fixed_ips: [{}, {}] }],
-        [400, /fixed_ips/, { net_id: networkId, fixed_ips: '10.12.0.3' }],
-        [400, /port_id/, { port_id: 7 }],
-        [400, /interfaceAttachment/, 'x'],
-      ]
-      for (const [status, message, wish] of refused) {
-        assertFault(await attach(cloud, wish), status, message, JSON.stringify(wish))
-      }
-      assertFault(await cloud.member.post(path(cloud), {}), 400, /interfaceAttachment/)
-      for (const portId of [randomUUID(), port.id, 'x']) {
-        assertFault(await cloud.member.get(`${path(cloud)}/${portId}`), 404, /has no port/)
-        assertFault(await cloud.member.delete(`${path(cloud)}/${portId}`), 404, /has no port/)
-      }
-      for (const client of [stranger, await cloud.stranger('reader')]) {
-        const answers = [
-          await client.get(path(cloud)),
-          await client.get(`${path(cloud)}/${first.port_id}`),
-          await client.get(`/servers/${cloud.id.web}/ips`),
-        ]
-        for (const answer of answers) assertFault(answer, 404, /could not be found/)
-      }
-      assertFault(await attach(cloud, { net_id: networkId }, 'web', stranger), 404, /Instance/)
-      assertFault(await stranger.delete(`${path(cloud)}/${first.port_id}`), 404, /Instance/)
-      assert.deepEqual(
-        { ...(await countRows(cloud)), projects: 0, users: 0, tokens: 0, roleAssignments: 0 },
-        {
-          ...before,
-          projects: 0,
-          users: 0,
-          tokens: 0,
-          roleAssignments: 0,
-        },
-      )
-    })
-
-    test('a network without free addresses, and a quota without free ports, are said to be so', async () => {
-      const cloud = shared()
-      const networkId = await ownNetwork(cloud, '10.15.0.0/30', 'tiny')
-      const made = await attached(cloud, { net_id: networkId }, 'off')
-      assertFault(await attach(cloud, { net_id: networkId }, 'off'), 400, /address/)
-      await detach(cloud, made.port_id, 'off')
-      const { projectId } = cloud.member
-      const quota = { projectId, resource: 'port' }
-      await cloud.cloud.db.transaction((tx) =>
-        tx
-          .insertInto('networkQuotas')
-          .values({ ...quota, most: 0 })
-          .execute(),
-      )
-      assertFault(await attach(cloud, { net_id: networkId }, 'off'), 403, /[Qq]uota exceeded.*port/)
-      await cloud.cloud.db.transaction((tx) =>
-        tx.deleteFrom('networkQuotas').where('projectId', '=', projectId).execute(),
-      )
-      assert.equal((await list(cloud, 'off')).length, 1)
     })
 
     test('a server takes so many cards and no more', async () => {
@@ -295,43 +183,6 @@ for (const database of DATABASES) {
       await cloud.member.post(`/servers/${cloud.id.off}/action`, { 'os-start': null })
       await cloud.settled()
       assert.equal(cardsOf(cloud, 'off').length, 1)
-    })
-
-    test('states that do not allow it refuse both, naming what is wrong', async () => {
-      const cloud = shared()
-      const networkId = await ownNetwork(cloud, '10.18.0.0/24', 'states')
-      const [card = assert.fail()] = await list(cloud)
-      const ask = async () => [
-        await attach(cloud, { net_id: networkId }),
-        await cloud.member.delete(`${path(cloud)}/${card.port_id}`),
-      ]
-      const before = await countRows(cloud)
-      const { launchedAt } = await cloud.server('web')
-      const wrong: [change: Partial<Row<'servers'>>, message: RegExp][] = [
-        ...(['building', 'suspended', 'resized', 'error'] satisfies VmState[]).map(
-          (vmState): [Partial<Row<'servers'>>, RegExp] => [{ vmState }, new RegExp(`vm_state ${vmState}`)],
-        ),
-        ...(['powering-off', 'rebooting', 'deleting'] satisfies TaskState[]).map(
-          (taskState): [Partial<Row<'servers'>>, RegExp] => [{ taskState }, new RegExp(`task_state ${taskState}`)],
-        ),
-        [{ launchedAt: null }, /launched_at None/],
-        [{ isLocked: 1 }, /locked/],
-      ]
-      for (const [change, message] of wrong) {
-        await setServer(cloud, 'web', change)
-        for (const answer of await ask()) assertFault(answer, 409, message, JSON.stringify(change))
-        await setServer(cloud, 'web', { vmState: 'active', taskState: null, launchedAt, isLocked: 0 })
-      }
-      const [attaching, detaching] = await ask().then((answers) => answers.map(({ statusCode }) => statusCode))
-      assert.deepEqual([attaching, detaching], [200, 202])
-      await cloud.settled()
-      const [left = assert.fail(), ...others] = await list(cloud)
-      assert.deepEqual([left.net_id, others], [networkId, []])
-      await detach(cloud, left.port_id)
-      await attached(cloud, { net_id: card.net_id })
-      const { actions: _, actionEvents: __, ...rows } = await countRows(cloud)
-      const { actions: ___, actionEvents: ____, ...rowsBefore } = before
-      assert.deepEqual(rows, rowsBefore)
     })
 
     test('cards asked for at once all come, each once; an idempotency key makes one of two', async () => {
@@ -375,22 +226,6 @@ for (const database of DATABASES) {
         assertFault(await cloud.member.get(`/servers/${cloud.id.web}/ips/${name}`), 404, /no address on a network/)
       }
       assertFault(await cloud.member.get(`/servers/${randomUUID()}/ips`), 404, /could not be found/)
-    })
-
-    test('a reader sees cards and changes none', async () => {
-      const cloud = shared()
-      const reader = await cloud.stranger('reader')
-      await cloud.cloud.db.transaction((tx) =>
-        tx
-          .updateTable('servers')
-          .set({ projectId: reader.projectId })
-          .where('id', '=', cloud.id.many ?? '')
-          .execute(),
-      )
-      const cards = (await reader.get(path(cloud, 'many'))).json().interfaceAttachments
-      assert.equal(cards.length, MOST_CARDS)
-      assertFault(await attach(cloud, {}, 'many', reader), 403, /servers:action/)
-      assertFault(await reader.delete(`${path(cloud, 'many')}/${cards[0].port_id}`), 403, /servers:action/)
     })
   })
 }
