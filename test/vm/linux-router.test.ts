@@ -205,6 +205,25 @@ test('a floating IP that is taken away ends the connections by it, both ways, an
   assert.deepEqual(await callersOf(outside), [GATEWAY])
 })
 
+test('a sender that never pauses is led elsewhere as soon as its floating IP is', async () => {
+  await using world = await RouterWorld.open()
+  const [inside, external] = [networkPlan(['10.0.0.0/24']), externalPlan()]
+  const plan = routerPlan([inside], { network: external, ipAddress: GATEWAY })
+  await world.ensureRouter({ ...plan, floatingIps: [floatingIp(FLOATING, '10.0.0.5')] })
+  await using web = await world.plugGuest(inside, '10.0.0.5')
+  await using other = await world.plugGuest(inside, '10.0.0.6')
+  await using outside = await world.standOutside(external, '203.0.113.99')
+  for (const { agent } of [web, other]) await agent.ask({ ask: 'listenUdp', port: 53 })
+  const reaches = ({ agent }: typeof web, text: string) =>
+    until(`'${text}' comes`, async () => {
+      await outside.agent.ask({ ask: 'sendUdp', address: FLOATING, port: 53, fromPort: 5_000, text })
+      return ((await agent.ask({ ask: 'heard' })) as string[]).includes(text)
+    })
+  await reaches(web, 'one')
+  await world.ensureRouter({ ...plan, floatingIps: [floatingIp(FLOATING, '10.0.0.6')] })
+  await reaches(other, 'two')
+})
+
 test('a limited floating IP goes through a class of its rate on either side, and the others through none', async () => {
   await using world = await RouterWorld.open()
   const [inside, external] = [networkPlan(['10.0.0.0/24']), externalPlan()]

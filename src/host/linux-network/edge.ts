@@ -35,7 +35,7 @@ export class Edge {
   constructor(networkId: string, parts: EdgeParts) {
     this.#parts = parts
     this.#networkId = networkId
-    this.#namespace = new RouterNamespace(edgeNamespace(parts.dataDir, networkId), parts.networks)
+    this.#namespace = new RouterNamespace(edgeNamespace(parts.dataDir, networkId), parts.networks, parts.log)
   }
 
   get namespace(): string {

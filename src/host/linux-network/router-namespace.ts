@@ -2,8 +2,10 @@
  * A namespace that is joined to networks and passes packets between them: of a router, or of the edge. Each asking
  * looks at what is there and changes what differs, so that damage done by hand or by a crash is mended on the way.
  */
+import type { Logger } from 'pino'
 import { planQueues } from './floating-limits.ts'
 import { addNamespace, readNamespace, removeNamespace } from './namespace.ts'
+import { forgetStale } from './router-connections.ts'
 import type { RouterDesign, RouterDevice } from './router-design.ts'
 import type { RouterEnds } from './router-ends.ts'
 import {
@@ -32,10 +34,12 @@ interface Made {
 export class RouterNamespace {
   readonly name: string
   readonly #networks: RouterEnds
+  readonly #log: Logger
   #made: Made | undefined
 
-  constructor(name: string, networks: RouterEnds) {
+  constructor(name: string, networks: RouterEnds, log: Logger) {
     this.name = name
+    this.#log = log
     this.#networks = networks
   }
 
@@ -64,6 +68,7 @@ export class RouterNamespace {
       made.rules = await replaceRules(this.name, script)
       made.script = script
       changes.add('rules')
+      await this.#forget(design)
     }
     const deviceChanges = planRouterLinks(design, observed, ends)
     if (deviceChanges.length > 0) {
@@ -100,6 +105,16 @@ export class RouterNamespace {
     if (inode === undefined) throw new Error(`The namespace ${this.name} vanished`)
     this.#made = { inode }
     return this.#made
+  }
+
+  /** What the rules already stop. A machine without perl, or whose kernel does not tell, waits until it is forgotten. */
+  async #forget(design: RouterDesign): Promise<void> {
+    await forgetStale(this.name, design).catch((error: unknown) => {
+      this.#log.warn(
+        { err: error, namespace: this.name },
+        'Connections by addresses that were taken away go on, stopped',
+      )
+    })
   }
 
   async #changeDevices(design: RouterDesign, observed: ObservedRouter, ends: Ends, commands: string[]): Promise<void> {

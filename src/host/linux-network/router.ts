@@ -36,7 +36,7 @@ export class Router {
   /** @param held what an earlier run was asked to hold; undefined for a new router, or when that cannot be read. */
   constructor(parts: RouterParts, held?: HeldRouter) {
     this.#parts = parts
-    this.#namespace = new RouterNamespace(parts.namespace, parts.networks)
+    this.#namespace = new RouterNamespace(parts.namespace, parts.networks, parts.log)
     this.#held = held
   }
 
