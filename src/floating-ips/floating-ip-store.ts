@@ -55,7 +55,8 @@ export async function createFloatingIp(tx: Tx, wish: NewFloatingIp): Promise<str
     networkId,
     deviceId: id,
     deviceOwner: 'network:floatingip',
-    fixedIps: [{ ipAddress: wish.ipAddress }],
+    // Without any wish it would get an address of IPv6 as well.
+    fixedIps: [{ subnetId: wish.subnetId, ipAddress: wish.ipAddress }],
     securityGroupIds: [],
     now,
   })
@@ -64,6 +65,7 @@ export async function createFloatingIp(tx: Tx, wish: NewFloatingIp): Promise<str
     .select('ipAddress')
     .where('portId', '=', floatingPortId)
     .executeTakeFirstOrThrow()
+  if (ipAddress.includes(':')) throw networkError('BadRequest', 'A floating IP is an address of IPv4.')
   await tx
     .insertInto('floatingIps')
     .values({
@@ -216,7 +218,8 @@ export async function findFloatingIpAt(
 
 const UNBOUND = { portId: null, fixedIpAddress: null, routerId: null, status: 'DOWN' } as const
 
-function noteRouters({ networkChanges }: Parts, tx: Tx, ids: (string | null)[]): void {
+/** Hosts follow what changed of floating IPs on these routers; null is none. */
+export function noteRouters({ networkChanges }: Parts, tx: Tx, ids: readonly (string | null)[]): void {
   for (const id of new Set(ids)) if (id !== null) networkChanges.note(tx, { kind: 'router', id })
 }
 

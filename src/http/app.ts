@@ -9,6 +9,7 @@ import { floatingIpProxyRoutes } from '../compute-network/floating-ip-proxy-rout
 import { securityGroupProxyRoutes } from '../compute-network/security-group-proxy-routes.ts'
 import { consoleRoutes } from '../consoles/console-routes.ts'
 import { flavorRoutes } from '../flavors/flavor-routes.ts'
+import { floatingIpRoutes } from '../floating-ips/floating-ip-routes.ts'
 import { identityRoutes } from '../identity/identity-routes.ts'
 import type { TokenFacts } from '../identity/token-store.ts'
 import { imageRoutes } from '../images/image-routes.ts'
@@ -138,6 +139,7 @@ export async function buildApp(cloud: Cloud): Promise<App> {
     portRoutes,
     securityGroupRoutes,
     routerRoutes,
+    floatingIpRoutes,
     serverRoutes,
     interfaceRoutes,
     floatingIpProxyRoutes,

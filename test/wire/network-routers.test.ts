@@ -296,7 +296,7 @@ for (const database of DATABASES) {
       assert.deepEqual(bodyOf(await set([one, two]), 200).router.routes, [one, two])
       await cloud.settled()
       assert.deepEqual(cloud.machine.routers.get(id)?.routes, [one, two])
-      const extra = (name: string, routes: Body, dialect = neutron) =>
+      const extra = (name: string, routes: Body, dialect: string = neutron) =>
         client.put(`${dialect}/routers/${id}/${name}`, { router: { routes } })
       const added = bodyOf(await extra('add_extraroutes', [two, three]), 200)
       assert.deepEqual(added.router.routes, [one, two, three])
