@@ -3,8 +3,9 @@ import { chmod, mkdtemp, readdir, readFile, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { pino } from 'pino'
-import type { MetadataAnswer, MetadataQuestion, PortPlan, RulePlan } from '../../src/host/host-driver.ts'
+import type { MetadataAnswer, MetadataQuestion, PortPlan, RulePlan, SubnetPlan } from '../../src/host/host-driver.ts'
 import { groupOf } from '../../src/host/linux-network/example-plans.ts'
+import { formatIpv6, linkLocalOf, parseIpv6 } from '../../src/host/linux-network/ipv6.ts'
 import { LinuxNetwork } from '../../src/host/linux-network/linux-network.ts'
 import { namespaceName, namespacePrefix } from '../../src/host/linux-network/names.ts'
 import { newId, newMacAddress } from '../../src/lib/ids.ts'
@@ -145,3 +146,35 @@ export function newNetwork(networkId = newId()): (change?: Partial<PortPlan>) =>
     ...change,
   })
 }
+
+/** The same with a subnet of IPv6 beside, fd78::/64; where guests make their address themselves, it is that of their MAC. */
+export function newDualNetwork(
+  ipv6Mode: NonNullable<SubnetPlan['ipv6Mode']>,
+): (change?: Partial<PortPlan>) => PortPlan {
+  const newPort = newNetwork()
+  const six: SubnetPlan = {
+    subnetId: newId(),
+    cidr: 'fd78::/64',
+    ipVersion: 6,
+    gatewayIp: 'fd78::1',
+    dhcpAddress: 'fd78::2',
+    dnsNameservers: ['fd00::53'],
+    hostRoutes: [],
+    ipv6Mode,
+  }
+  let count = 0
+  return (change = {}) => {
+    const port = newPort(change)
+    const ownId = linkLocalOf(port.macAddress) & ((1n << 64n) - 1n)
+    const id = ipv6Mode === 'dhcpv6-stateful' ? BigInt(0x10 + ++count) : ownId
+    const address = { subnetId: six.subnetId, ipAddress: formatIpv6(parseIpv6('fd78::') + id) }
+    return {
+      ...port,
+      addresses: [...port.addresses, address],
+      network: { ...port.network, subnets: [...port.network.subnets, six] },
+    }
+  }
+}
+
+/** The rule for IPv6. */
+export const six = (rule: RulePlan): RulePlan => ({ ...rule, ethertype: 'IPv6' })

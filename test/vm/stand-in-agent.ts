@@ -19,6 +19,7 @@ export type Question =
   | { ask: 'sendUdp'; address: string; port: number; text: string; from?: string; fromPort?: number }
   | { ask: 'flood'; address: string; flows: number }
   | { ask: 'discover'; macAddress: string; waitMs: number }
+  | { ask: 'solicit'; macAddress: string; waitMs: number }
 
 const heard: string[] = []
 /** From which address each connection to a listener came. */
@@ -77,6 +78,8 @@ async function answer(question: Question): Promise<unknown> {
     }
     case 'discover':
       return await discover(question.macAddress, question.waitMs)
+    case 'solicit':
+      return await solicit(question.macAddress, question.waitMs)
   }
 }
 
@@ -145,6 +148,45 @@ function readOffer(data: Buffer): { address: string; options: Record<number, str
     at += 2 + length
   }
   return { address: data.subarray(16, 20).join('.'), options }
+}
+
+/** Asks for an address by DHCPv6 and answers what was offered: the address and the DNS servers as hex, or `silent`. */
+async function solicit(macAddress: string, waitMs: number): Promise<unknown> {
+  const duid = Buffer.from(`00030001${macAddress.replaceAll(':', '')}`, 'hex')
+  const option = (code: number, value: Buffer) => {
+    const head = Buffer.alloc(4)
+    head.writeUInt16BE(code, 0)
+    head.writeUInt16BE(value.length, 2)
+    return Buffer.concat([head, value])
+  }
+  // SOLICIT and a transaction; who asks; an address, please; and the DNS servers.
+  const options = [option(1, duid), option(3, Buffer.alloc(12, 1)), option(6, Buffer.from([0, 23]))]
+  const message = Buffer.concat([Buffer.from([1, 0x4e, 0x6f, 0x76]), ...options])
+  const socket = createSocket({ type: 'udp6', reuseAddr: true }).bind(546, '::')
+  await once(socket, 'listening')
+  const offer = once(socket, 'message').then(([data]) => {
+    const given = readOptions(data as Buffer, 4)
+    return {
+      address: readOptions(given[3] ?? Buffer.alloc(0), 12)[5]
+        ?.subarray(0, 16)
+        .toString('hex'),
+      dns: given[23]?.toString('hex'),
+    }
+  })
+  await new Promise((resolve) => socket.send(message, 547, 'ff02::1:2%eth0', resolve))
+  const result = await Promise.race([offer, after(waitMs, 'silent')])
+  socket.close()
+  return result
+}
+
+function readOptions(data: Buffer, start: number): Record<number, Buffer> {
+  const options: Record<number, Buffer> = {}
+  for (let at = start; at + 4 <= data.length; ) {
+    const length = data.readUInt16BE(at + 2)
+    options[data.readUInt16BE(at)] = data.subarray(at + 4, at + 4 + length)
+    at += 4 + length
+  }
+  return options
 }
 
 process.on('message', async ({ id, question }: { id: number; question: Question }) => {

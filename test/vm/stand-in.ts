@@ -20,6 +20,20 @@ const AGENT = stripTypeScriptTypes(readFileSync(new URL('./stand-in-agent.ts', i
 export const PATIENCE_MS = 20_000
 export const SILENCE_MS = 400
 
+/**
+ * 10 is AF_INET6, 3 SOCK_RAW, 58 ICMPv6; 41/16 and 41/18 are the hop limits, which must be 255 for neighbour messages.
+ * An address is packed as `struct sockaddr_in6`, with the card's number as its scope.
+ */
+const SEND_ICMPV6 = [
+  'use Socket qw(inet_pton); my ($to, $hex, $from) = @ARGV;',
+  'open(my $f, "<", "/sys/class/net/eth0/ifindex") or die; my $card = <$f> + 0;',
+  'sub at { pack("S n N a16 L", 10, 0, 0, inet_pton(10, $_[0]), $card) }',
+  'socket(my $s, 10, 3, 58) or die "socket: $!";',
+  'setsockopt($s, 41, $_, pack("i", 255)) or die "hops: $!" for 16, 18;',
+  'if ($from ne "") { bind($s, at($from)) or die "bind: $!" }',
+  'send($s, pack("H*", $hex), 0, at($to)) or die "send: $!";',
+].join(' ')
+
 /** The question for an agent that asks for metadata. */
 export const metadata = { ask: 'get', path: '/', waitMs: PATIENCE_MS } as const
 
@@ -95,9 +109,11 @@ export class StandIn implements AsyncDisposable {
       await batch(namespace, [
         'link set lo up',
         `link set eth0 mtu ${mtu} up`,
-        ...port.addresses.map(({ ipAddress, subnetId }) => {
-          const cidr = subnets.find((subnet) => subnet.subnetId === subnetId)?.cidr
-          return `addr add ${ipAddress}/${cidr?.split('/')[1]} dev eth0`
+        ...port.addresses.flatMap(({ ipAddress, subnetId }) => {
+          const subnet = subnets.find((known) => known.subnetId === subnetId)
+          if (subnet?.ipv6Mode === 'slaac' || subnet?.ipv6Mode === 'dhcpv6-stateless') return [] // it learns that one
+          const nodad = ipAddress.includes(':') ? ' nodad' : ''
+          return [`addr add ${ipAddress}/${subnet?.cidr.split('/')[1]} dev eth0${nodad}`]
         }),
         'route add 255.255.255.255 dev eth0',
         `route add 169.254.169.254 via ${subnets[0]?.dhcpAddress}`,
@@ -111,6 +127,33 @@ export class StandIn implements AsyncDisposable {
 
   get address(): string {
     return this.#port.addresses[0]?.ipAddress ?? ''
+  }
+
+  /** The addresses of its card, also those it learned. */
+  async readAddresses(): Promise<string[]> {
+    const shown = await runTool('ip', ['-n', this.namespace, '-json', 'addr', 'show', 'dev', 'eth0'])
+    const [card] = JSON.parse(shown) as { addr_info: { local: string; tentative?: boolean }[] }[]
+    return (card?.addr_info ?? []).filter(({ tentative }) => !tentative).map(({ local }) => local)
+  }
+
+  /** What an `ip` command shows inside the stand-in. */
+  show(command: string): Promise<string> {
+    return runTool('ip', ['-n', this.namespace, ...command.split(' ')])
+  }
+
+  /** A message of ICMPv6 as a program with all rights would send it: Node cannot. */
+  async sendIcmpv6(to: string, message: Buffer, from?: string): Promise<void> {
+    await runTool('ip', [
+      'netns',
+      'exec',
+      this.namespace,
+      'perl',
+      '-e',
+      SEND_ICMPV6,
+      to,
+      message.toString('hex'),
+      from ?? '',
+    ])
   }
 
   /** `ip` commands inside the stand-in. */

@@ -26,10 +26,10 @@ import {
   withoutPort,
   withPort,
 } from './held-network.ts'
-import { bridgeSpeaksIpv6, type ObservedLink, planLinks, type TapUser } from './link-plan.ts'
+import { type ObservedLink, planLinks, type TapUser } from './link-plan.ts'
 import { MetadataListener } from './metadata-listener.ts'
 import type { AnswerMetadata } from './metadata-server.ts'
-import { tapName } from './names.ts'
+import { BRIDGE, tapName } from './names.ts'
 import { applyFilters, applySettings, changeLinks, findSettingDrift, setBridgeIpv6 } from './namespace.ts'
 import { NamespaceHold } from './namespace-hold.ts'
 import type { NetworkState } from './network-state.ts'
@@ -55,13 +55,15 @@ interface Prepared {
   /** Whether the kernel limits connections; undefined until it was tried. */
   isLimited?: boolean
   links?: ObservedLink[]
+  /** Whether a bridge, by its number, was told to speak IPv6. */
+  ipv6?: { ifindex: number | undefined; speaks: boolean }
 }
 
 interface Design {
   network: NetworkPlan
   filters: Ruleset
   dhcp: DhcpConfig | undefined
-  linkChanges: (observed: readonly ObservedLink[]) => string[]
+  linkChanges: (observed: readonly ObservedLink[], prepared: Prepared) => string[]
 }
 
 export class GuestNetwork implements AsyncDisposable {
@@ -200,14 +202,16 @@ export class GuestNetwork implements AsyncDisposable {
     const ports = [...held.ports.values()].sort((a, b) => a.number - b.number)
     const unread = new Set([...held.damaged].map(tapName))
     const links = { network, portIds: [...held.ports.keys()], ends: held.ends }
-    planLinks(links, [], tapUser) // a value that is none shows now
+    planLinks({ ...links, speaksIpv6: true }, [], tapUser) // a value that is none shows now
     return {
       network,
       filters: planFilters({ network, ports, groups: held.groups, members: held.members }),
       dhcp: planDhcp(network, ports, this.#files, dhcpUser),
-      linkChanges: (observed) => {
+      linkChanges: (observed, { ipv6 }) => {
         const known = observed.filter(({ ifname }) => !unread.has(ifname))
-        return planLinks(links, known, tapUser)
+        const bridge = bridgeOf(observed)
+        const speaks = ipv6?.speaks === true && bridge !== undefined && ipv6.ifindex === bridge.ifindex
+        return planLinks({ ...links, speaksIpv6: speaks }, known, tapUser)
       },
     }
   }
@@ -261,18 +265,20 @@ export class GuestNetwork implements AsyncDisposable {
    */
   async #changeLinks(prepared: Prepared, plan: Design['linkChanges']): Promise<void> {
     const { namespace } = this.#parts
-    const expected = prepared.links ? plan(prepared.links) : []
+    const expected = prepared.links ? plan(prepared.links, prepared) : []
     delete prepared.links
     const seen = await changeLinks(namespace, expected).catch(() => changeLinks(namespace, []))
-    const missing = plan(seen)
+    const missing = plan(seen, prepared)
     prepared.links = missing.length > 0 ? await changeLinks(namespace, missing) : seen
   }
 
   /** A setting of the kernel lies between making the bridge and giving it IPv6 addresses. */
   async #settleIpv6(prepared: Prepared, network: NetworkPlan, plan: Design['linkChanges']): Promise<void> {
     const speaks = speaksIpv6(network) && !network.isExternal
-    if (speaks === bridgeSpeaksIpv6(prepared.links ?? [])) return
+    const ifindex = bridgeOf(prepared.links ?? [])?.ifindex
+    if (prepared.ipv6 ? prepared.ipv6.ifindex === ifindex && prepared.ipv6.speaks === speaks : !speaks) return
     await setBridgeIpv6(this.namespace, speaks)
+    prepared.ipv6 = { ifindex, speaks }
     delete prepared.links
     await this.#changeLinks(prepared, plan)
   }
@@ -314,7 +320,7 @@ export class GuestNetwork implements AsyncDisposable {
   }
 
   /** What of the world is not as designed; empty when all is. */
-  async #findDrift({ filters, dhcp, linkChanges, network }: Design): Promise<string[]> {
+  async #findDrift({ filters, dhcp, linkChanges }: Design): Promise<string[]> {
     const { namespace } = this.#parts
     const inode = await this.#hold.read()
     if (inode === undefined) return ['namespace gone']
@@ -322,10 +328,8 @@ export class GuestNetwork implements AsyncDisposable {
     const links = await changeLinks(namespace, [])
     const running = await findDnsmasq(this.#files)
     const isDhcpRight = dhcp ? running?.args.join('\0') === dhcp.args.join('\0') : running === undefined
-    const speaks = speaksIpv6(network) && !network.isExternal
     return [
-      ...linkChanges(links),
-      ...(speaks === bridgeSpeaksIpv6(links) ? [] : ['IPv6 of the bridge']),
+      ...linkChanges(links, this.#prepared),
       ...(await findSettingDrift(namespace)),
       ...(await this.#findFilterDrift(this.#prepared, filters)),
       ...(isDhcpRight ? [] : ['DHCP server']),
@@ -371,3 +375,6 @@ export class GuestNetwork implements AsyncDisposable {
     return result
   }
 }
+
+const bridgeOf = (links: readonly ObservedLink[]): ObservedLink | undefined =>
+  links.find(({ ifname }) => ifname === BRIDGE)

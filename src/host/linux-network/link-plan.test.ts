@@ -24,7 +24,8 @@ const plan = (
   observed: ObservedLink[],
   network: NetworkPlan = EXAMPLE_NETWORK,
   ends: string[] = [],
-) => planLinks({ network, portIds, ends: new Set(ends) }, observed, USER)
+  speaksIpv6 = false,
+) => planLinks({ network, portIds, ends: new Set(ends), speaksIpv6 }, observed, USER)
 const makeTap = [`tuntap add dev ${TAP} mode tap user 64055 group 64056`, `link set ${TAP} mtu 1450 master br0 up`]
 
 test('each difference between the namespace and the plan is made good, and nothing else is touched', () => {
@@ -93,12 +94,12 @@ test('IPv6 addresses come once the bridge speaks it, and an external network has
   assert.ok(subnet)
   const six = { ...subnet, ipVersion: 6 as const, cidr: 'fd00:1::/64', dhcpAddress: 'FD00:1:0::2' }
   const network = { ...EXAMPLE_NETWORK, subnets: [...EXAMPLE_NETWORK.subnets, six] }
-  const silent = { ...br0, addr_info: br0.addr_info.slice(0, 2) }
-  assert.deepEqual(plan([], [lo, silent], network), [])
-  assert.deepEqual(plan([], [lo, br0], network), ['addr add fd00:1::2/64 dev br0 nodad'])
+  const planned = (bridge: ObservedLink) => plan([], [lo, bridge], network, [], true)
+  assert.deepEqual(plan([], [lo, br0], network), [])
+  assert.deepEqual(planned(br0), ['addr add fd00:1::2/64 dev br0 nodad'])
   const given = { family: 'inet6', local: 'fd00:1::2', prefixlen: 64, scope: 'global' }
   const speaking = { ...br0, addr_info: [...br0.addr_info, given] }
-  assert.deepEqual(plan([], [lo, speaking], network), [])
+  assert.deepEqual(planned(speaking), [])
   assert.deepEqual(plan([], [lo, speaking]), ['addr del fd00:1::2/64 dev br0'])
   const outside = plan([], [lo, speaking], { ...network, isExternal: true })
   assert.ok(outside.length === 3 && outside.every((line) => line.startsWith('addr del ')), outside.join())

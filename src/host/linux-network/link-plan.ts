@@ -7,6 +7,7 @@ import { ROUTER_END_PREFIX } from './router-ends.ts'
 
 /** One device as `ip -j addr show` tells it; only what is read here. */
 export interface ObservedLink {
+  ifindex?: number
   ifname: string
   mtu: number
   address?: string
@@ -27,6 +28,8 @@ export interface LinkPlan {
   portIds: Iterable<string>
   /** Router's ends: put on the bridge where they are, never made. */
   ends: ReadonlySet<string>
+  /** Whether the bridge was told to speak IPv6, and so can have addresses of it. */
+  speaksIpv6: boolean
 }
 
 /** The addresses of the bridge with their prefix length: DHCP's in each subnet, and the metadata service's. */
@@ -41,20 +44,13 @@ export function bridgeAddresses({ isExternal, subnets }: NetworkPlan): string[] 
   return [...served, `${METADATA_ADDRESS}/32`]
 }
 
-/** Whether the network's bridge speaks IPv6: it has a link-local address then. */
-export const bridgeSpeaksIpv6 = (observed: readonly ObservedLink[]): boolean =>
-  observed.some(
-    ({ ifname, addr_info }) =>
-      ifname === BRIDGE && addr_info.some(({ family, scope }) => family === 'inet6' && scope === 'link'),
-  )
-
 /**
  * Lines for `ip -batch`, none when all is so already. Rebuilds whatever was taken away by hand, takes away addresses,
  * taps and router's ends that no plan names, and leaves other devices alone. IPv6 addresses wait until the bridge
- * speaks it.
+ * speaks it; that is a setting of the kernel and no command of `ip`.
  */
 export function planLinks(
-  { network, portIds, ends }: LinkPlan,
+  { network, portIds, ends, speaksIpv6 }: LinkPlan,
   observed: readonly ObservedLink[],
   user: TapUser,
 ): string[] {
@@ -63,7 +59,7 @@ export function planLinks(
   const isOurs = (name: string) => name.startsWith(TAP_PREFIX) || name.startsWith(ROUTER_END_PREFIX)
   return [
     ...(isUp(links.get('lo')) ? [] : ['link set lo up']),
-    ...planBridge(network, links.get(BRIDGE), bridgeSpeaksIpv6(observed)),
+    ...planBridge(network, links.get(BRIDGE), speaksIpv6),
     ...[...taps].flatMap((tap) => [
       ...(links.has(tap) ? [] : [`tuntap add dev ${tap} mode tap user ${user.uid} group ${user.gid}`]),
       ...planMember(tap, network.mtu, links.get(tap), links.has(BRIDGE)),
