@@ -11,7 +11,7 @@ import { type IdentitySeed, prepareSeed, seedIdentity } from './identity/seed-id
 import { placeImage } from './images/image-files.ts'
 import { seedTinyImage, TINY_IMAGE_ID, type TinyFacts } from './images/image-store.ts'
 import { buildTiny } from './images/tiny/build-tiny.ts'
-import { seedNetworks } from './networks/seed-networks.ts'
+import { SHARED_NETWORK_ID, seedNetworks } from './networks/seed-networks.ts'
 import { seedEdge } from './routers/seed-edge.ts'
 
 /** The image of a cloud without guests: an empty file, and true facts about one. */
@@ -48,7 +48,10 @@ export async function seed(
     await seedFlavors(tx)
     await seedTinyImage(tx, image, now)
     const seeded = people && (await seedIdentity(tx, people, now))
-    if (seeded) await seedNetworks(tx, seeded.adminProjectId, now)
+    if (seeded) {
+      await seedNetworks(tx, seeded.adminProjectId, now)
+      cloud.networkChanges.note(tx, { kind: 'network', id: SHARED_NETWORK_ID })
+    }
     await seedEdge(cloud, tx, now)
     return Boolean(seeded)
   })

@@ -54,6 +54,7 @@ export async function listEverything({ db, hosts, log }: NetworkParts): Promise<
     .execute()
   const here = cards.filter(({ hostName }) => hostName !== null && hosts.has(hostName))
   const routers = await db.read.selectFrom('routers').select('id').orderBy('id').execute()
+  const networks = await db.read.selectFrom('networks').select('id').orderBy('id').execute()
 
   const strangePorts = hostPorts.difference(new Set(here.map(({ id }) => id)))
   const strangeRouters = hostRouters.difference(new Set(routers.map(({ id }) => id)))
@@ -65,6 +66,7 @@ export async function listEverything({ db, hosts, log }: NetworkParts): Promise<
   return [
     ...routers.map(({ id }) => ({ kind: 'router', id }) as const),
     ...running.map(({ id }) => ({ kind: 'port', id }) as const),
+    ...networks.map(({ id }) => ({ kind: 'network', id }) as const),
     ...[...strangePorts].map((id) => ({ kind: 'port', id }) as const),
     ...[...strangeRouters].map((id) => ({ kind: 'router', id }) as const),
   ]

@@ -166,10 +166,11 @@ export class NetworkChanges implements AsyncDisposable {
 
   async #run(key: string, work: Work): Promise<void> {
     const { db, clock, log } = this.#parts
+    // What names a group as remote asks for its members, which a change of its rules leaves as they are.
+    let hasLinks = work.hasLinks && work.change.kind !== 'securityGroup'
     try {
-      if (work.hasLinks && work.change.kind !== 'securityGroup') {
-        for (const change of await linksOf(db.read, work.change)) this.#add({ change, hasLinks: false })
-      }
+      if (hasLinks) for (const change of await linksOf(db.read, work.change)) this.#add({ change, hasLinks: false })
+      hasLinks = false
       await applyChange(this.#parts, work.change)
       this.#failures.delete(key)
     } catch (error) {
@@ -181,7 +182,7 @@ export class NetworkChanges implements AsyncDisposable {
       if (!this.#waiting.has(key)) {
         this.#paused.set(
           key,
-          clock.after(pauseMs(failures), () => this.#add({ ...work, hasLinks: false })),
+          clock.after(pauseMs(failures), () => this.#add({ ...work, hasLinks })),
         )
       }
       if (failures + 1 < SHOWN_FAILURES && !isFinal(error)) return

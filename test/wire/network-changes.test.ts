@@ -93,6 +93,23 @@ for (const database of DATABASES) {
     assert.deepEqual(cloud.machine.routers.get(routerId)?.floatingIps, [])
   })
 
+  test(`${database}: in a fresh cloud the way out is made on the host, and its ports say so`, async () => {
+    await using cloud = await testCloud({ database })
+    const [plan, another] = cloud.machine.routers.values()
+    assert.ok(plan && !another)
+    assert.deepEqual(
+      plan.interfaces.map((end) => [end.network.networkId, end.addresses.map(({ ipAddress }) => ipAddress)]),
+      [[SHARED, ['172.31.248.1']]],
+    )
+    assert.equal(plan.gateway?.network.isExternal, true)
+    const ports = await cloud.cloud.db.read.selectFrom('ports').select(['deviceOwner', 'status']).execute()
+    assert.deepEqual(ports.map(({ deviceOwner, status }) => `${deviceOwner} ${status}`).sort(), [
+      'network:dhcp ACTIVE',
+      'network:router_gateway ACTIVE',
+      'network:router_interface ACTIVE',
+    ])
+  })
+
   test(`${database}: what a host cannot do yet is tried again, shown meanwhile, and logged`, async () => {
     await using cloud = await testCloud({ database })
     let isBroken = true
