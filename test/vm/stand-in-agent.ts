@@ -126,8 +126,8 @@ async function discover(macAddress: string, waitMs: number): Promise<unknown> {
   message.set([1, 1, 6, 0, 0x4e, 0x6f, 0x76, 0x61]) // BOOTREQUEST, Ethernet, transaction
   message[10] = 0x80 // answer by broadcast
   message.set(mac, 28)
-  // Magic; DISCOVER; wanted: mask, router, DNS, host name, MTU, classless routes; end.
-  message.set([99, 130, 83, 99, 53, 1, 1, 55, 6, 1, 3, 6, 12, 26, 121, 255], 236)
+  // Magic; DISCOVER; wanted: mask, router, DNS, host name, MTU, NTP, boot file, classless routes; end.
+  message.set([99, 130, 83, 99, 53, 1, 1, 55, 8, 1, 3, 6, 12, 26, 42, 67, 121, 255], 236)
 
   const socket = createSocket({ type: 'udp4', reuseAddr: true }).bind(68, '0.0.0.0')
   await once(socket, 'listening')

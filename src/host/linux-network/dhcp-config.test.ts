@@ -61,7 +61,7 @@ test('options of a port are told apart by its tag, and a value that is none is r
   assert.equal(config?.hosts, 'fa:16:3e:00:00:01,set:p1,10.0.0.11,web-1\nfa:16:3e:00:00:02,10.0.0.12,web-2\n')
   assert.deepEqual(config?.options.split('\n').slice(-4), [
     'tag:p1,option:bootfile-name,pxelinux.0',
-    'tag:p1,option:6,192.0.2.1,192.0.2.2',
+    'tag:p1,6,192.0.2.1,192.0.2.2',
     'tag:p1,option6:dns-server,[fd00::53]',
     '',
   ])

@@ -132,8 +132,9 @@ const portTag = ({ number }: HeldPort): string => `p${number}`
 /** Options of one port outrank those of its subnet: dnsmasq prefers what a host's tag names. */
 function portOptionLines(port: HeldPort): string[] {
   return port.dhcpOptions.map((option) => {
-    const kind = option.ipVersion === 6 ? 'option6' : 'option'
-    return `tag:${portTag(port)},${kind}:${[safeOptionName(option.name), ...safeOptionValues(option)].join(',')}\n`
+    const name = safeOptionName(option.name)
+    const written = option.ipVersion === 6 ? `option6:${name}` : /^\d/.test(name) ? name : `option:${name}`
+    return `${[`tag:${portTag(port)}`, written, ...safeOptionValues(option)].join(',')}\n`
   })
 }
 
