@@ -6,6 +6,7 @@ import { findOwned, findVisible, networkRoute, resourceRoutes } from '../network
 import { floatingIpResource, RATE_LIMIT } from './floating-ip-resource.ts'
 import { noteRouters, updateFloatingIp } from './floating-ip-store.ts'
 import { type ShownFloatingIp, uosRateView } from './floating-ip-view.ts'
+import { forwardingRoutes } from './forwarding-routes.ts'
 
 const Ids = Type.Object({ id: Type.String() })
 const RATE = { singular: 'floatingip', attributes: { rate_limit: RATE_LIMIT }, required: ['rate_limit'] as const }
@@ -13,6 +14,7 @@ const RATE = { singular: 'floatingip', attributes: { rate_limit: RATE_LIMIT }, r
 /** N21 to N26, as UOS and as Neutron have them. */
 export function floatingIpRoutes(app: App, cloud: Cloud): void {
   resourceRoutes(app, cloud, floatingIpResource)
+  forwardingRoutes(app, cloud)
   // The document has one path and a bare body, later releases of the vendor another and an envelope. (I-N08)
   for (const place of ['uos_resources', 'floatingips']) rateRoute(app, cloud, place)
 }

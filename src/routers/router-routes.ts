@@ -8,6 +8,7 @@ import { bodySchema, readEnvelope, readValues, text } from '../network-api/attri
 import type { ResourceCall } from '../network-api/resource.ts'
 import { findOwned, findVisible, networkRoute, resourceRoutes } from '../network-api/resource-routes.ts'
 import { addRoutes, assertReachable, removeRoutes } from './extra-routes.ts'
+import { routerForwardingRoutes } from './router-forwarding-routes.ts'
 import { addInterface, type InterfaceWish, type RouterInterface, removeInterface } from './router-interfaces.ts'
 import { ROUTES, routerResource } from './router-resource.ts'
 import { holdRouter, routesOf, updateRouter } from './router-store.ts'
@@ -17,9 +18,10 @@ const Ids = Type.Object({ id: Type.String() })
 const INTERFACE = { singular: 'router', attributes: { subnet_id: text(), port_id: text() } }
 const EXTRA_ROUTES = { singular: 'router', attributes: { routes: ROUTES }, required: ['routes'] as const }
 
-/** N14 to N20, delete, and extra routes one by one, as UOS and as Neutron have them. */
+/** N14 to N20, N44, N45, delete, and extra routes one by one, as UOS and as Neutron have them. */
 export function routerRoutes(app: App, cloud: Cloud): void {
   resourceRoutes(app, cloud, routerResource)
+  routerForwardingRoutes(app, cloud)
   interfaceRoute(app, cloud, 'add_router_interface', (call, tx, id, wish) =>
     addInterface(cloud, tx, call.caller, id, wish),
   )
