@@ -16,8 +16,10 @@ import { imageRoutes } from '../images/image-routes.ts'
 import { keypairRoutes } from '../keypairs/keypair-routes.ts'
 import { withoutSecrets } from '../lib/log.ts'
 import { plainNetworkUrl } from '../network-api/dialect.ts'
+import { discoveryRoutes } from '../network-api/discovery-routes.ts'
 import { networkRoutes } from '../networks/network-routes.ts'
 import { portRoutes } from '../ports/port-routes.ts'
+import { networkQuotaRoutes } from '../quotas/network-quota-routes.ts'
 import { routerRoutes } from '../routers/router-routes.ts'
 import { securityGroupRoutes } from '../security-groups/security-group-routes.ts'
 import { interfaceRoutes } from '../servers/interface-routes.ts'
@@ -135,8 +137,10 @@ export async function buildApp(cloud: Cloud): Promise<App> {
     flavorRoutes,
     keypairRoutes,
     imageRoutes,
+    discoveryRoutes,
     networkRoutes,
     portRoutes,
+    networkQuotaRoutes,
     securityGroupRoutes,
     routerRoutes,
     floatingIpRoutes,

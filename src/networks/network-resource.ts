@@ -220,7 +220,9 @@ async function listNetworks(read: Reader, caller: Caller, { ids, query = {} }: W
     .orderBy('id')
     .execute()
   const networkIds = rows.map(({ id }) => id)
-  const [tags, subnets] = await Promise.all([
+  const [zones, tags, subnets] = await Promise.all([
+    // Whatever host a card is on, its network is there, too.
+    read.selectFrom('hosts').select('availabilityZone').distinct().orderBy('availabilityZone').execute(),
     readTags(read, networkIds),
     networkIds.length === 0
       ? []
@@ -237,6 +239,6 @@ async function listNetworks(read: Reader, caller: Caller, { ids, query = {} }: W
     ...row,
     subnetIds: (subnetsOf.get(row.id) ?? []).map(({ id }) => id),
     tags: tags.get(row.id) ?? [],
-    availabilityZone: 'nova',
+    availabilityZones: zones.map(({ availabilityZone }) => availabilityZone),
   }))
 }

@@ -7,7 +7,7 @@ import { standardMembers, uosCreatedAt } from '../network-api/standard-members.t
 export interface ShownNetwork extends Row<'networks'> {
   subnetIds: string[]
   tags: string[]
-  availabilityZone: string
+  availabilityZones: string[]
 }
 
 /** As Neutron shows it. Source: shared/spec/neighbours.md §4. */
@@ -23,7 +23,7 @@ export function networkView(network: ShownNetwork, caller: Pick<Caller, 'isAdmin
     is_default: network.isDefault === 1,
     mtu: network.mtu,
     port_security_enabled: network.hasPortSecurity === 1,
-    availability_zones: [network.availabilityZone],
+    availability_zones: network.availabilityZones,
     availability_zone_hints: JSON.parse(network.availabilityZoneHints),
     ipv4_address_scope: null,
     ipv6_address_scope: null,
