@@ -88,6 +88,19 @@ test('by nat guests reach the world as the machine, and the machine reaches floa
   assert.deepEqual(await machine.traces(), { devices: 0, tables: '' })
 })
 
+test('a machine that leads the external subnet elsewhere says so, and its own route stays', async () => {
+  await using machine = await Machine.start('203.0.113.77')
+  await using world = await RouterWorld.open({ uplink: 'nat', outer: machine.namespace })
+  const external = externalPlan()
+  const plan = routerPlan([networkPlan(['10.0.0.0/24'])], { network: external, ipAddress: '203.0.113.2' })
+  await assert.rejects(world.network.ensureRouter(plan), {
+    name: 'HostError',
+    message: /leads 203\.0\.113\.0\/24 to lan.*uplink to none/,
+  })
+  const routes = (await run('ip', ['-n', machine.namespace, 'route'])).stdout
+  assert.match(routes, /^203\.0\.113\.0\/24 dev lan/m)
+})
+
 test('by a bridge the outside is the machine’s own network', async () => {
   await using machine = await Machine.start()
   await using neighbour = await Outsider.stand(machine.namespace, '203.0.113.99', 'lan')

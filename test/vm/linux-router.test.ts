@@ -196,8 +196,9 @@ test('a floating IP that is taken away ends the connections by it, both ways, an
     assert.equal(await echo(agent, 'one', PATIENCE_MS), 'one')
 
   await world.ensureRouter({ ...plan, floatingIps: both.slice(1) })
-  assert.equal(await echo(outside.agent, 'two', SILENCE_MS), 'silent')
-  assert.equal(await echo(web.agent, 'two', SILENCE_MS), 'silent')
+  // Silence, or the other side's word that it knows of no such connection.
+  assert.notEqual(await echo(outside.agent, 'two', SILENCE_MS), 'two')
+  assert.notEqual(await echo(web.agent, 'two', SILENCE_MS), 'two')
   assert.equal(await echo(second.agent, 'two', PATIENCE_MS), 'two')
   // From now on the guest is known by the gateway.
   await callersOf(outside)

@@ -31,6 +31,8 @@ export class Edge {
   readonly #parts: EdgeParts
   readonly #networkId: string
   readonly #namespace: RouterNamespace
+  /** The plan that was last made so, as JSON. */
+  #settled: string | undefined
 
   constructor(networkId: string, parts: EdgeParts) {
     this.#parts = parts
@@ -42,21 +44,30 @@ export class Edge {
     return this.#namespace.name
   }
 
-  /** @returns what was not so. */
+  /** Makes it so unless it was asked for just this before; what happened to it since is for `settle`. */
+  async ensure(network: NetworkPlan): Promise<void> {
+    const wanted = JSON.stringify(network)
+    if (this.#settled === wanted) return
+    this.#settled = undefined
+    await this.settle(network)
+    this.#settled = wanted
+  }
+
+  /** Looks, and makes it so. @returns what was not so. */
   async settle(network: NetworkPlan): Promise<Change[]> {
     const { uplink } = this.#parts
     if (uplink.kind === 'bridge') {
-      await this.#removeNamespace()
-      await uplink.ensureBridged(network)
-      return []
+      // Of a run with another uplink.
+      if (this.#settled === undefined) await this.#removeNamespace()
+      return (await uplink.ensureBridged(network)) ? ['uplink'] : []
     }
     const design = designEdge(network)
-    if (uplink.kind === 'nat') {
-      await this.#namespace.prepare()
-      const via = await uplink.ensureRouted(network, this.namespace)
-      design.routes.push({ family: 4, to: 'default', via })
-    }
-    return await this.#namespace.settle(design, buildEdgeRules(design))
+    if (uplink.kind !== 'nat') return await this.#namespace.settle(design, buildEdgeRules(design))
+    await this.#namespace.prepare()
+    const { via, isChanged } = await uplink.ensureRouted(network, this.namespace)
+    design.routes.push({ family: 4, to: 'default', via })
+    const changes = await this.#namespace.settle(design, buildEdgeRules(design))
+    return isChanged ? ['uplink', ...changes] : changes
   }
 
   /** Forgets which router had an address: its new one must be asked for. */

@@ -21,7 +21,7 @@ import {
 import { type Ends, type ObservedRouter, planRouterLinks, planRouterRoutes } from './router-links.ts'
 
 /** What `settle` had to change. */
-export type Change = 'namespace' | 'rules' | 'devices' | 'routes' | 'queues' | 'advertisements'
+export type Change = 'namespace' | 'rules' | 'devices' | 'routes' | 'queues' | 'advertisements' | 'uplink'
 
 /** What this process last made of it; `inode` tells the namespace from a later one of the same name. */
 interface Made {

@@ -24,12 +24,17 @@ export interface RoutersOptions {
   log: Logger
 }
 
+/** How many routers are found again at once at a start: each takes a few processes for a moment. */
+const MENDED_AT_ONCE = 4
+
 export class Routers {
   readonly #options: RoutersOptions
   readonly #state: RouterState
   readonly #uplink: Uplink
   readonly #routers = new Map<string, Router>()
   readonly #edges = new Map<string, Edge>()
+  /** External networks as they were last asked for: routers that were asked for before may have them otherwise. */
+  readonly #newest = new Map<string, NetworkPlan>()
   #dhcpUser = { name: 'nobody', group: 'nogroup' }
   /** Edges belong to several routers. */
   #lastEdge: Promise<unknown> = Promise.resolve()
@@ -59,11 +64,15 @@ export class Routers {
       this.#router(routerId, held)
     }
     await this.#uplink.removeOthers([...this.#externals().keys()])
-    for (const [routerId, router] of this.#routers) {
-      await router.mend().catch((error: unknown) => {
-        log.error({ err: error, routerId }, 'A router could not be resumed; the next asking for it mends it')
-      })
+    const waiting = this.#routers.entries() // shared by the workers below
+    const mendWaiting = async () => {
+      for (const [routerId, router] of waiting) {
+        await router.mend().catch((error: unknown) => {
+          log.error({ err: error, routerId }, 'A router could not be resumed; the next asking for it mends it')
+        })
+      }
     }
+    await Promise.all(Array.from({ length: MENDED_AT_ONCE }, mendWaiting))
     await this.#alone(() => this.#settleEdges()).catch((error: unknown) => {
       log.error({ err: error }, 'The edge could not be resumed; the next asking for a router mends it')
     })
@@ -87,6 +96,7 @@ export class Routers {
   async ensure(plan: RouterPlan): Promise<void> {
     const router = this.#router(plan.routerId)
     const before = outsideAddresses(router.plan)
+    if (plan.gateway) this.#newest.set(plan.gateway.network.networkId, plan.gateway.network)
     await router.ensure(plan)
     const after = outsideAddresses(plan)
     await this.#alone(() => this.#settleEdges())
@@ -111,7 +121,9 @@ export class Routers {
       const plan = router.plan && withNetwork(router.plan, network)
       if (plan) await router.ensure(plan)
     }
-    if (this.#externals().has(network.networkId)) await this.#alone(() => this.#settleEdges())
+    if (!this.#externals().has(network.networkId)) return
+    this.#newest.set(network.networkId, network)
+    await this.#alone(() => this.#settleEdges())
   }
 
   /** Puts right what was changed by hand, with one line in the log for each. */
@@ -149,7 +161,7 @@ export class Routers {
   /** Makes the edges that routers have gateways on, and takes away the others. */
   async #settleEdges(): Promise<void> {
     const externals = this.#externals()
-    for (const [networkId, network] of externals) await this.#edge(networkId).settle(network)
+    for (const [networkId, network] of externals) await this.#edge(networkId).ensure(network)
     for (const [networkId, edge] of this.#edges) {
       if (externals.has(networkId)) continue
       await edge.remove()
@@ -160,7 +172,7 @@ export class Routers {
   /** The external networks that routers have gateways on. */
   #externals(): Map<string, NetworkPlan> {
     const networks = [...this.#routers.values()].flatMap(({ plan }) => (plan?.gateway ? [plan.gateway.network] : []))
-    return new Map(networks.map((network) => [network.networkId, network]))
+    return new Map(networks.map((network) => [network.networkId, this.#newest.get(network.networkId) ?? network]))
   }
 
   #edge(networkId: string): Edge {

@@ -35,6 +35,8 @@ export interface UplinkParts {
 
 export class Uplink {
   readonly #parts: UplinkParts
+  /** Tables as this process made them, and as the kernel tells them, by name. */
+  readonly #tables = new Map<string, { script: string; rules: string }>()
 
   constructor(parts: UplinkParts) {
     this.#parts = parts
@@ -60,36 +62,41 @@ export class Uplink {
     )
   }
 
-  /** Joins an external network to the machine's bridge. */
-  async ensureBridged(network: NetworkPlan): Promise<void> {
+  /**
+   * Joins an external network to the machine's bridge.
+   * @returns whether it was not so.
+   */
+  async ensureBridged(network: NetworkPlan): Promise<boolean> {
     const { dataDir, setting, networks } = this.#parts
-    if (setting.kind !== 'bridge') return
+    if (setting.kind !== 'bridge') return false
     await this.check()
     const [device, end] = [uplinkName(dataDir, network.networkId), uplinkEnd(network.networkId)]
     const { namespace, isThere } = await networks.attachRouterEnd(network, end)
     const link = (await this.#links()).find(({ ifname }) => ifname === device)
-    if (!link || !isThere) {
+    const isWhole = link !== undefined && isThere
+    if (!isWhole) {
       if (link) await this.#change([`link delete ${device}`])
       if (isThere) await changeNamespace(namespace, [`link delete ${end}`])
       await this.#make(device, network.mtu, `peer name ${end} mtu ${network.mtu}`, namespace)
       await networks.attachRouterEnd(network, end)
     }
-    if (link?.master !== setting.bridge || !link.flags.includes('UP')) {
-      await this.#change([`link set ${device} mtu ${network.mtu} master ${setting.bridge} up`])
-    }
+    if (isWhole && link.master === setting.bridge && link.mtu === network.mtu && link.flags.includes('UP')) return false
+    await this.#change([`link set ${device} mtu ${network.mtu} master ${setting.bridge} up`])
+    return true
   }
 
   /**
    * Joins the edge of an external network to the machine, which then routes and translates for it.
-   * @returns the next hop of the edge's default route.
+   * @returns the next hop of the edge's default route, and whether something was not so.
+   * @throws HostError `startFailed` when the machine leads one of its subnets elsewhere.
    */
-  async ensureRouted(network: NetworkPlan, edge: string): Promise<string> {
-    const { dataDir, outer } = this.#parts
+  async ensureRouted(network: NetworkPlan, edge: string): Promise<{ via: string; isChanged: boolean }> {
+    const { dataDir } = this.#parts
     const device = uplinkName(dataDir, network.networkId)
     const links = await this.#links()
     const found = links.find(({ ifname }) => ifname === device)
     const transit = pickTransit(device, links)
-    const isWhole = found && (await hasDevice(edge, UPLINK_DEVICE))
+    const isWhole = found?.mtu === network.mtu && (await hasDevice(edge, UPLINK_DEVICE))
     if (!isWhole) {
       if (found) await this.#change([`link delete ${device}`])
       await this.#make(device, network.mtu, `peer name ${UPLINK_DEVICE} mtu ${network.mtu}`, edge)
@@ -99,10 +106,13 @@ export class Uplink {
       `addr replace ${transit.edge}/${TRANSIT_BITS} dev ${UPLINK_DEVICE}`,
       `link set ${UPLINK_DEVICE} up`,
     ])
-    await this.#route(network, device, transit)
-    await this.#run(['nft', '-f', '-'], buildNatTable(this.#table(network.networkId), network, device))
-    await this.#allowForwarding(outer)
-    return transit.machine
+    const changes = [
+      !isWhole,
+      await this.#route(network, device, transit),
+      await this.#translate(network, device),
+      await this.#allowForwarding(),
+    ]
+    return { via: transit.machine, isChanged: changes.includes(true) }
   }
 
   /** Takes away what joins an external network to the machine. Accepts that nothing does. */
@@ -141,25 +151,47 @@ export class Uplink {
   }
 
   /** Routes of the external subnets to the edge; those of subnets that are no more go. */
-  async #route(network: NetworkPlan, device: string, transit: Transit): Promise<void> {
+  async #route(network: NetworkPlan, device: string, transit: Transit): Promise<boolean> {
     const wanted = externalNetworks(network)
-    const shown: { dst: string; gateway?: string }[] = JSON.parse(
-      (await this.#ip('-json', '-4', 'route', 'show', 'dev', device)) || '[]',
+    const routes: { dst: string; dev?: string; gateway?: string }[] = JSON.parse(
+      (await this.#ip('-json', '-4', 'route', 'show')) || '[]',
     )
-    const present = shown.filter(({ gateway }) => gateway !== undefined).map(({ dst }) => dst)
-    await this.#change([
+    const elsewhere = routes.find(({ dst, dev }) => wanted.includes(dst) && dev !== device)
+    if (elsewhere) {
+      throw new HostError(
+        'startFailed',
+        `This machine leads ${elsewhere.dst} to ${elsewhere.dev ?? 'nowhere'}, so the external network of that subnet ` +
+          'cannot have uplink = nat. Give the external network another subnet, or set uplink to none.',
+      )
+    }
+    const present = routes.filter(({ dev, gateway }) => dev === device && gateway !== undefined).map(({ dst }) => dst)
+    const changes = [
       ...present.filter((dst) => !wanted.includes(dst)).map((dst) => `route del ${dst} dev ${device}`),
       ...wanted
         .filter((dst) => !present.includes(dst))
         .map((dst) => `route add ${dst} via ${transit.edge} dev ${device} proto static`),
-    ])
+    ]
+    await this.#change(changes)
+    return changes.length > 0
   }
 
-  async #allowForwarding(outer: string | undefined): Promise<void> {
+  async #translate(network: NetworkPlan, device: string): Promise<boolean> {
+    const table = this.#table(network.networkId)
+    const script = buildNatTable(table, network, device)
+    const read = () => this.#run(['nft', '-s', 'list', 'table', 'ip', table]).catch(() => '')
+    const made = this.#tables.get(table)
+    if (made?.script === script && made.rules === (await read())) return false
+    await this.#run(['nft', '-f', '-'], script)
+    this.#tables.set(table, { script, rules: await read() })
+    return true
+  }
+
+  async #allowForwarding(): Promise<boolean> {
     const path = '/proc/sys/net/ipv4/ip_forward'
-    if ((await this.#run(['cat', path])).trim() === '1') return
+    if ((await this.#run(['cat', path])).trim() === '1') return false
     await this.#run(['/bin/sh', '-c', `echo 1 > ${path}`])
-    this.#parts.log.warn({ outer }, 'Turned on ip_forward of this machine, for the setting uplink = nat')
+    this.#parts.log.warn('Turned on ip_forward of this machine, for the setting uplink = nat')
+    return true
   }
 
   /** A cable from the machine into a namespace; refuses by itself where the name is taken. */
