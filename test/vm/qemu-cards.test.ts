@@ -12,10 +12,10 @@ import { launchCommand, tapFds } from '../../src/host/qemu/launch-command.ts'
 import { qemuArgs } from '../../src/host/qemu/qemu-args.ts'
 import { findQemuPrograms } from '../../src/host/qemu/qemu-programs.ts'
 import { readObjects } from '../../src/host/qemu/qmp-client.ts'
-import type { ServerFiles } from '../../src/host/qemu/server-files.ts'
 import { EVENT_MONITOR_GREETING, startQemu } from '../../src/host/qemu/start-qemu.ts'
 import { buildTiny } from '../../src/images/tiny/build-tiny.ts'
 import { until } from '../support/until.ts'
+import { addressesIn } from './guest-agent.ts'
 import { failsAs, newPort, QemuWorld, SECTOR_IMAGE, withPorts } from './qemu-world.ts'
 
 const cacheDir = process.env.NOVELLA_CACHE_DIR ?? '/var/cache/novella'
@@ -56,33 +56,6 @@ async function openTinyWorld() {
   const opened = await openWorld()
   await opened.world.linkImage('tiny', tiny.directory)
   return opened
-}
-
-/** The IPv4 addresses of each card, by MAC, as the guest has them; nothing while its agent does not answer. */
-async function addressesIn(files: ServerFiles): Promise<Record<string, string[]>> {
-  const socket = connect(files.guestAgent)
-  const limit = AbortSignal.timeout(3_000)
-  try {
-    await once(socket, 'connect', { signal: limit })
-    socket.write('{"execute":"guest-network-get-interfaces"}\n')
-    let answer = ''
-    while (!answer.includes('\n')) answer += String((await once(socket, 'data', { signal: limit }))[0])
-    const interfaces: { 'hardware-address'?: string; 'ip-addresses'?: Record<string, string>[] }[] =
-      JSON.parse(answer).return
-    const cards = interfaces.filter((one) => one['hardware-address']?.startsWith('fa:16:3e'))
-    return Object.fromEntries(
-      cards.map((card) => [
-        card['hardware-address'],
-        (card['ip-addresses'] ?? [])
-          .filter((address) => address['ip-address-type'] === 'ipv4')
-          .map((address) => address['ip-address'] ?? ''),
-      ]),
-    )
-  } catch {
-    return {}
-  } finally {
-    socket.destroy()
-  }
 }
 
 test('a card comes with its address and goes again, as often as asked, also after a restart of Novella', async () => {
