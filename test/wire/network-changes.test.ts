@@ -110,6 +110,30 @@ for (const database of DATABASES) {
     ])
   })
 
+  test(`${database}: a changed network reaches the host, and the routers on it`, async () => {
+    await using cloud = await testCloud({ database, servers: { web: {} } })
+    await cloud.cloud.db.transaction(async (tx) => {
+      await tx.updateTable('networks').set({ isUp: 0, mtu: 1280 }).where('id', '=', SHARED).execute()
+      cloud.cloud.networkChanges.note(tx, { kind: 'network', id: SHARED })
+    })
+    await cloud.settled()
+    const [plan] = cloud.machine.routers.values()
+    const seen = [cloud.machine.networks.get(SHARED), plan?.interfaces[0]?.network]
+    for (const network of seen) assert.deepEqual([network?.isUp, network?.mtu], [false, 1280])
+  })
+
+  test(`${database}: what a transaction notes and takes back reaches no host`, async () => {
+    await using cloud = await testCloud({ database, servers: { web: {} } })
+    const asked = recordCalls(cloud)
+    const undone = cloud.cloud.db.transaction(async (tx) => {
+      cloud.cloud.networkChanges.note(tx, { kind: 'network', id: SHARED })
+      throw new Error('never mind')
+    })
+    await assert.rejects(undone, /never mind/)
+    await cloud.settled()
+    assert.deepEqual(asked, [])
+  })
+
   test(`${database}: what a host cannot do yet is tried again, shown meanwhile, and logged`, async () => {
     await using cloud = await testCloud({ database })
     let isBroken = true
