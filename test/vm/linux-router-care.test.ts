@@ -4,6 +4,7 @@ import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { after, test } from 'node:test'
 import { formatIpv6, linkLocalOf } from '../../src/host/linux-network/ipv6.ts'
+import { novella } from '../support/novella-process.ts'
 import { until } from '../support/until.ts'
 import { run } from './bare-guest.ts'
 import {
@@ -96,6 +97,18 @@ test('what is changed by hand is mended without a verb, with a line in the log f
   await run('ip', ['-n', router, 'link', 'add', 'mine', 'type', 'veth', 'peer', 'name', 'mine2'])
   await world.ensureRouter(plan)
   assert.match((await run('ip', ['-n', router, 'link', 'show', 'mine'])).stdout, /mine/)
+})
+
+test('a command of novella edge runs as if it stood outside, with the end it comes to', async () => {
+  await using world = await RouterWorld.open()
+  const { guest: web } = await openStory(world)
+  await using guest = web
+  const connect = `require('node:net').connect(22, '${FLOATING}', () => process.exit(7)).on('error', () => process.exit(8))`
+  const { code, stderr } = await novella('edge', '--data', world.dataDir, process.execPath, '-e', connect)
+  assert.deepEqual([code, stderr], [7, ''])
+  assert.deepEqual(await guest.agent.ask({ ask: 'callers' }), ['203.0.113.1'])
+  const gone = await novella('edge', '--data', world.dataDir, 'no-such-program')
+  assert.notEqual(gone.code, 0)
 })
 
 test('a router whose plan cannot be read is found by the next asking', async () => {
