@@ -37,6 +37,7 @@ const TYPES = {
   ExternalGatewayForFloatingIPNotFound: 'itemNotFound',
   PortForwardingNotFound: 'itemNotFound',
   ExtensionNotFound: 'itemNotFound',
+  AvailabilityZoneNotFound: 'itemNotFound',
   TagNotFound: 'itemNotFound',
   NetworkInUse: 'conflictingRequest',
   InvalidSharedSetting: 'conflictingRequest',

@@ -61,6 +61,12 @@ export async function countNetworkUse(read: Reader, projectId: string, resource:
 export async function assertNetworkQuota(tx: Tx, projectId: string, resource: string, more = 1): Promise<void> {
   const most = (await readNetworkQuotas(tx, projectId))[resource] ?? -1
   if (most < 0) return
+  // Takes turns on the project: of two at once, both would see room for one.
+  await tx
+    .updateTable('projects')
+    .set((project) => ({ isEnabled: project.ref('isEnabled') }))
+    .where('id', '=', projectId)
+    .execute()
   if ((await countNetworkUse(tx, projectId, resource)) + more > most) {
     throw networkError('OverQuota', `Quota exceeded for resources: ['${resource}'].`)
   }

@@ -10,11 +10,11 @@ import { type ResourceCall, resource, type Wanted } from '../network-api/resourc
 import { readTags, replaceTags } from '../network-api/tag-store.ts'
 import { deletePorts } from '../ports/delete-ports.ts'
 import { DHCP_OWNER, settleDhcpPort } from './dhcp-port.ts'
-import { listSubnets, touchNetwork } from './network-store.ts'
+import { LEAST_MTU_6, listSubnets, touchNetwork } from './network-store.ts'
 import { networkView, type ShownNetwork, uosNetworkView } from './network-view.ts'
 import { MTU } from './seed-networks.ts'
 
-/** IPv6 needs 1280; IPv4 alone would do with 68. Above 1450 a tunnel between hosts would not fit. Bytes. */
+/** Of IPv4 alone. Above 1450 a tunnel between hosts would not fit. Bytes. */
 const LEAST_MTU = 68
 
 const common = {
@@ -59,7 +59,8 @@ export const networkResource = resource({
         'provider:unmanaged_network': flag(),
         'provider:network_type': attribute(Type.Literal('local')),
         availability_zone_hints: attribute(Type.Array(Type.String(), { maxItems: 10 })),
-        dns_domain: nullable(text()),
+        // Nobody serves names here; clients send an empty one for none.
+        dns_domain: nullable(attribute(Type.Literal(''))),
       },
       aliases: ALIASES,
       readOnly: ['id', 'status', 'subnets'],
@@ -68,6 +69,7 @@ export const networkResource = resource({
     quota: 'network',
     async run(call, tx, wish, projectId) {
       assertMayChoose(call, wish, {})
+      await assertZones(tx, wish.availability_zone_hints ?? [])
       const id = newId()
       await tx
         .insertInto('networks')
@@ -106,6 +108,7 @@ export const networkResource = resource({
         is_default: before.isDefault === 1,
       })
       const values = readChange(change)
+      await assertMtuFits(tx, id, values)
       await assertMayUnshare(tx, before, values)
       await assertMayTurn(tx, before, values)
       if (Object.keys(values).length > 0) {
@@ -154,6 +157,22 @@ function readChange(change: Change): Partial<Row<'networks'>> {
     ...flagOf(change.is_default, 'isDefault'),
     ...flagOf(change.port_security_enabled, 'hasPortSecurity'),
   }
+}
+
+/** @throws ApiError AvailabilityZoneNotFound. */
+async function assertZones(tx: Tx, hints: readonly string[]): Promise<void> {
+  if (hints.length === 0) return
+  const zones = await tx.selectFrom('hosts').select('availabilityZone').distinct().execute()
+  const unknown = hints.find((hint) => !zones.some(({ availabilityZone }) => availabilityZone === hint))
+  if (unknown === undefined) return
+  throw networkError('AvailabilityZoneNotFound', `AvailabilityZone ${unknown} could not be found.`)
+}
+
+/** @throws ApiError InvalidInput when a subnet of IPv6 could not do with so small packets. */
+async function assertMtuFits(tx: Tx, id: string, { mtu }: Partial<Row<'networks'>>): Promise<void> {
+  if (mtu === undefined || mtu >= LEAST_MTU_6) return
+  const six = (await listSubnets(tx, id)).find(({ ipVersion }) => ipVersion === 6)
+  if (six) throw networkError('InvalidInput', `Subnet ${six.id} is of IPv6, which needs an mtu of ${LEAST_MTU_6}.`)
 }
 
 /** @throws ApiError InvalidSharedSetting when others use what is to be the owner's alone. */

@@ -5,6 +5,9 @@ import type { NetworkPlan } from '../host/host-driver.ts'
 import type { Caller } from '../http/policy.ts'
 import { networkError } from '../network-api/network-errors.ts'
 
+/** What IPv6 needs of a network (RFC 8200). Bytes. */
+export const LEAST_MTU_6 = 1_280
+
 /** A network the project may put servers on: its own, or a shared one. Undefined for any other. */
 export async function findUsableNetwork(
   read: Reader,

@@ -10,7 +10,7 @@ import { readTags } from '../network-api/tag-store.ts'
 import { giveAutomatic, isAutomatic } from '../ports/port-addresses.ts'
 import { touched } from '../ports/port-store.ts'
 import { DHCP_OWNER, settleDhcpPort } from './dhcp-port.ts'
-import { findVisibleNetwork, listSubnets, touchNetwork } from './network-store.ts'
+import { findVisibleNetwork, LEAST_MTU_6, listSubnets, touchNetwork } from './network-store.ts'
 import { SUBNET_ALIASES, SUBNET_CHANGES, SUBNET_FIRST } from './subnet-attributes.ts'
 import { readSubnet, readSubnetChange } from './subnet-values.ts'
 import { type ShownSubnet, subnetView, uosSubnetView } from './subnet-view.ts'
@@ -39,6 +39,10 @@ export const subnetResource = resource({
     async run(call, tx, wish, projectId) {
       const network = await findNetworkToExtend(tx, call, wish.network_id ?? '')
       const values = readSubnet(wish)
+      if (values.ipVersion === 6 && network.mtu < LEAST_MTU_6) {
+        const message = `IPv6 needs an mtu of ${LEAST_MTU_6}; network ${network.id} has ${network.mtu}.`
+        throw networkError('InvalidInput', message)
+      }
       // Takes turns on the network, so that two subnets that overlap cannot both see that there is none.
       await touchNetwork(tx, network.id, call.now)
       await assertNoOverlap(tx, network, values.cidr)

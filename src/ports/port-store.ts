@@ -170,7 +170,7 @@ export async function bindPort(
 ): Promise<boolean> {
   const { numUpdatedRows } = await tx
     .updateTable('ports')
-    .set({ deviceId: serverId, deviceOwner: owner, position })
+    .set((port) => ({ deviceId: serverId, deviceOwner: owner, position, revision: port('revision', '+', 1) }))
     .where('id', '=', portId)
     .where('deviceId', '=', '')
     .executeTakeFirstOrThrow()

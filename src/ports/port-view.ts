@@ -49,7 +49,8 @@ export const uosPortView = (port: ShownPort, isCreated: boolean): Shown => ({
 const common = (port: ShownPort) => ({
   name: port.name,
   network_id: port.networkId,
-  status: port.status,
+  // A port that passes nothing is down, plugged in or not.
+  status: port.isUp === 1 ? port.status : 'DOWN',
   admin_state_up: port.isUp === 1,
   mac_address: port.macAddress,
   fixed_ips: port.addresses.map(({ subnetId, ipAddress }) => ({ subnet_id: subnetId, ip_address: ipAddress })),

@@ -70,6 +70,16 @@ for (const database of DATABASES) {
       assert.equal((await listPorts(client, id)).length, 1)
     })
 
+    test('as many ports as the quota has room for, however many are asked for at once', async () => {
+      const cloud = shared()
+      const client = await cloud.stranger()
+      const { id } = await make(client, 'networks', {})
+      await make(client, 'subnets', { network_id: id, ...CIDR })
+      await cloud.admin.put(`${neutron}/quotas/${client.projectId}`, { quota: { port: 3 } })
+      const answers = await Promise.all(Array.from({ length: 8 }, () => ask(client, id, [], { make: 'any' })))
+      assert.deepEqual(answers.map(({ statusCode }) => statusCode).sort(), [201, 201, 201, ...Array(5).fill(409)])
+    })
+
     test('projects may use the same addresses', async () => {
       const cloud = shared()
       const [one, other] = await Promise.all(

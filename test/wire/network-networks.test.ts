@@ -224,6 +224,7 @@ for (const database of DATABASES) {
         { network: { admin_state_up: 'maybe' } },
         { network: { id: SHARED } },
         { network: { colour: 'red' } },
+        { network: { dns_domain: 'example.org.' } },
         { networks: [] },
         { networks: [7] },
       ]) {
@@ -243,6 +244,20 @@ for (const database of DATABASES) {
       assertNetworkError(await client.post(`${neutron}/networks`, { networks: [{}, {}] }), 409, 'OverQuota')
       assert.deepEqual(await countRows(cloud), before)
       await make(client, 'networks', {})
+    })
+
+    test('zones are those of hosts, and IPv6 needs packets of 1280 bytes', async () => {
+      const client = await shared().stranger()
+      const zone = (name: string) => ({ network: { availability_zone_hints: [name] } })
+      bodyOf(await client.post(`${neutron}/networks`, zone('nova')), 201)
+      assertNetworkError(await client.post(`${neutron}/networks`, zone('moon')), 404, 'AvailabilityZoneNotFound')
+      const { id } = await make(client, 'networks', { mtu: 1279 })
+      const six = { subnet: { network_id: id, ip_version: 6, cidr: 'fd00::/64' } }
+      const put = (mtu: number) => client.put(`${neutron}/networks/${id}`, { network: { mtu } })
+      assertNetworkError(await client.post(`${neutron}/subnets`, six), 400, 'InvalidInput')
+      bodyOf(await put(1280), 200)
+      bodyOf(await client.post(`${neutron}/subnets`, six), 201)
+      assertNetworkError(await put(1279), 400, 'InvalidInput')
     })
 
     test('lists are filtered, sorted, trimmed and paged', async () => {

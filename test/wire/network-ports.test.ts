@@ -151,6 +151,7 @@ for (const database of DATABASES) {
       await cloud.settled()
       const plan = () => cloud.machine.ports.get(port.id)
       assert.deepEqual([plan()?.antiSpoofing, plan()?.isUp], [false, false])
+      assert.equal((await client.get(`${uos}/ports/${port.id}`)).json().port.status, 'DOWN')
       assert.equal((await put(port, { disable_anti_spoofing: 'False' }))['binding:disable_anti_spoofing'], false)
       await cloud.settled()
       assert.equal(plan()?.antiSpoofing, true)
