@@ -144,7 +144,7 @@ test('changes of a network reach guests that run: DNS, routes, MTU, and options 
   })
   await world.ensure(plan)
   await using guest = await StandIn.plug(world.network, plan)
-  // dnsmasq may miss a question while it reads its files again; guests ask again, too.
+  // Guests ask again, too, when nothing comes.
   const discover = async () => {
     const offered = await until('an offer comes', async () => {
       const offer = await guest.agent.ask({ ask: 'discover', macAddress: plan.macAddress, waitMs: 2_000 })
@@ -154,6 +154,7 @@ test('changes of a network reach guests that run: DNS, routes, MTU, and options 
   }
   const [subnet] = plan.network.subnets
   assert.ok(subnet)
+  const pid = await world.dnsmasqPid(plan)
   const first = await discover()
   assert.equal(first[6], 'c0000235')
   assert.equal(first[42], 'c0000201c0000202')
@@ -172,6 +173,7 @@ test('changes of a network reach guests that run: DNS, routes, MTU, and options 
   await world.network.ensureNetwork(network)
   await until('the new options are offered', async () => (await discover())[6] === 'c0000263')
   const options = await discover()
+  assert.equal(await world.dnsmasqPid(plan), pid) // it read its files again and lives
   assert.equal(options[26], '0578')
   assert.match(options[121] ?? '', /18c633640a4e0007/)
   const shown = await runTool('ip', ['-n', world.namespaceOf(plan), '-json', 'link', 'show', 'dev', 'br0'])

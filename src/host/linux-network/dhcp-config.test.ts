@@ -58,7 +58,11 @@ test('options of a port are told apart by its tag, and a value that is none is r
     { name: 'dns-server', value: 'fd00::53', ipVersion: 6 as const },
   ]
   const config = planDhcp(EXAMPLE_NETWORK, [heldPort(1, { dhcpOptions }), heldPort(2)], FILES, USER)
-  assert.equal(config?.hosts, 'fa:16:3e:00:00:01,set:p1,10.0.0.11,web-1\nfa:16:3e:00:00:02,10.0.0.12,web-2\n')
+  assert.equal(config?.hosts, 'fa:16:3e:00:00:01,10.0.0.11,web-1\nfa:16:3e:00:00:02,10.0.0.12,web-2\n')
+  assert.deepEqual(
+    config?.args.filter((arg) => arg.includes('set:p')),
+    ['--dhcp-mac=set:p1,fa:16:3e:00:00:01'],
+  )
   assert.deepEqual(config?.options.split('\n').slice(-4), [
     'tag:p1,option:bootfile-name,pxelinux.0',
     'tag:p1,6,192.0.2.1,192.0.2.2',

@@ -53,7 +53,12 @@ export function planDhcp(
     subnet.ipVersion === 4 ? optionLines(subnet, index, network.mtu) : optionLines6(subnet, index),
   )
   return {
-    args: [...fixedArgs(files, user), ...advertisingArgs(subnets, network.mtu), ...subnets.map(rangeArg)],
+    args: [
+      ...fixedArgs(files, user),
+      ...advertisingArgs(subnets, network.mtu),
+      ...subnets.map(rangeArg),
+      ...ports.flatMap(tagArg),
+    ],
     hosts: hosts.map(({ line }) => `${line}\n`).join(''),
     options: [...options, ...custom].join(''),
     reservations: new Map(hosts.map(({ address, mac }) => [address, mac])),
@@ -109,13 +114,12 @@ function rangeArg(subnet: SubnetPlan, index: number): string {
 function hostLines(port: HeldPort, subnets: SubnetPlan[]): { line: string; address: string; mac: string }[] {
   const mac = parseMac(port.macAddress)
   const name = safeHostName(port.hostName)
-  const tag = port.dhcpOptions.length > 0 ? [`set:${portTag(port)}`] : []
   return subnets.flatMap((subnet) => {
     const mine = port.addresses.find(({ subnetId }) => subnetId === subnet.subnetId)
     if (!mine) return []
     const [address, written] =
       subnet.ipVersion === 4 ? plain(formatIpv4(parseIpv4(mine.ipAddress))) : bracketed(mine.ipAddress)
-    return [{ line: [mac, ...tag, written, ...(name ? [name] : [])].join(','), address, mac }]
+    return [{ line: [mac, written, ...(name ? [name] : [])].join(','), address, mac }]
   })
 }
 
@@ -128,6 +132,13 @@ function bracketed(text: string): readonly [string, string] {
 }
 
 const portTag = ({ number }: HeldPort): string => `p${number}`
+
+/**
+ * The tag of a port with options of its own. Not in the hosts file, though it could stand there: dnsmasq 2.90, which is
+ * Debian 12's, then crashes when it reads that file again.
+ */
+const tagArg = (port: HeldPort): string[] =>
+  port.dhcpOptions.length > 0 ? [`--dhcp-mac=set:${portTag(port)},${parseMac(port.macAddress)}`] : []
 
 /** Options of one port outrank those of its subnet: dnsmasq prefers what a host's tag names. */
 function portOptionLines(port: HeldPort): string[] {
