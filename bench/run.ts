@@ -13,6 +13,7 @@ const BENCHES = [
   'create-server',
   'create-many',
   'memory',
+  'rule-change',
   'start-to-ready',
   'boot-to-prompt',
 ] as const
