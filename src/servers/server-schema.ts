@@ -3,6 +3,7 @@
  * Source: shared/spec/uos-compute.md, sections 3 and 4; shared/spec/nova-v21.md, section 2.2.
  */
 import { Type } from 'typebox'
+import { MOST_CARDS } from '../host/host-driver.ts'
 
 /** A count: a number from 1, or the same as digits. */
 const Count = Type.Union([
@@ -23,9 +24,6 @@ const Metadata = Type.Record(
   // A key that does not fit the pattern is refused, not dropped.
   { additionalProperties: false },
 )
-
-/** What a host can plug into one guest. */
-const MOST_CARDS = 7
 
 const WishedNetwork = Type.Object({
   uuid: Type.Optional(Type.String()),

@@ -3,6 +3,7 @@ import assert from 'node:assert/strict'
 import { randomUUID } from 'node:crypto'
 import { describe, test } from 'node:test'
 import type { Row, TaskState, VmState } from '../../src/db/schema.ts'
+import { MOST_CARDS } from '../../src/host/host-driver.ts'
 import { assertFault } from '../support/assert-fault.ts'
 import { countRows } from '../support/count-rows.ts'
 import { attach, attached, detach, list, ownNetwork, path, readSubnet, setServer } from '../support/interfaces.ts'
@@ -138,6 +139,19 @@ for (const database of DATABASES) {
       const { actions: _, actionEvents: __, ...rows } = await countRows(cloud)
       const { actions: ___, actionEvents: ____, ...rowsBefore } = before
       assert.deepEqual(rows, rowsBefore)
+    })
+
+    test('a server is not made with more cards than one takes', async () => {
+      const cloud = shared()
+      const uuid = await ownNetwork(cloud, '10.22.0.0/24', 'wide')
+      const before = await countRows(cloud)
+      const networks = Array.from({ length: MOST_CARDS + 1 }, () => ({ uuid }))
+      assertFault(await cloud.member.post('/servers', await cloud.wish({ networks })), 400, /networks/)
+      assert.deepEqual(await countRows(cloud), before)
+      const answer = await cloud.member.post('/servers', await cloud.wish({ networks: networks.slice(1) }))
+      assert.equal(answer.statusCode, 202, answer.body)
+      await cloud.settled()
+      assert.equal(cloud.machine.servers.get(answer.json().server.id)?.cards.size, MOST_CARDS)
     })
 
     test('a reader sees cards and changes none', async () => {
