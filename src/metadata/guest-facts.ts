@@ -49,7 +49,14 @@ export async function findGuest(
     .select(['ports.id as portId', 'ports.macAddress', 'ports.networkId', 'networks.mtu', 'subnets.dnsNameservers'])
     .where('ports.deviceId', '=', server.id)
     .orderBy('ports.position')
+    .orderBy('subnets.ipVersion')
     .execute()
+  // One row an address; a card has several where its network has subnets of both versions.
+  const cards = [...Map.groupBy(rows, ({ portId }) => portId).values()].flatMap((addresses) => {
+    const [card] = addresses
+    const servers = addresses.flatMap((one) => JSON.parse(one.dnsNameservers ?? '[]') as string[])
+    return card ? [{ ...card, dnsNameservers: [...new Set(servers)] }] : []
+  })
   const groups = await db.read
     .selectFrom('portSecurityGroups')
     .innerJoin('ports', 'ports.id', 'portSecurityGroups.portId')
@@ -62,7 +69,7 @@ export async function findGuest(
   return {
     server,
     adminPass: server.sealedAdminPass === null ? null : box.open(server.sealedAdminPass),
-    cards: rows.map((row) => ({ ...row, dnsNameservers: JSON.parse(row.dnsNameservers ?? '[]') })),
+    cards,
     securityGroups: groups.map((group) => group.name),
     ipAddress,
   }

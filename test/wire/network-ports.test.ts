@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict'
 import { readFileSync } from 'node:fs'
 import { describe, test } from 'node:test'
+import { findGuest } from '../../src/metadata/guest-facts.ts'
 import { countRows } from '../support/count-rows.ts'
 import { createServer, SHARED } from '../support/create-servers.ts'
 import { assertNetworkError, type Body, bodyOf, DIALECTS, make } from '../support/network-requests.ts'
@@ -131,10 +132,18 @@ for (const database of DATABASES) {
       await make(client, 'subnets', { network_id: id, ip_version: 6, cidr: 'fd00:1::/64', ...modes })
       const server = await createServer(cloud, { networks: [{ uuid: id }] }, client)
       const addresses = server.addresses.net as Body[]
-      assert.deepEqual(addresses.map(({ version }) => version).sort(), [4, 6])
+      assert.deepEqual(
+        addresses.map(({ version }) => version),
+        [4, 6],
+      )
       assert.match(addresses.find(({ version }) => version === 6)?.addr, /^fd00:1::/)
       const plan = [...cloud.machine.ports.values()].find(({ serverId }) => serverId === server.id)
       assert.equal(plan?.addresses.length, 2)
+      const guest = await findGuest(cloud.cloud.db, cloud.cloud.box, id, addresses[0]?.addr)
+      assert.deepEqual(
+        guest?.cards.map(({ portId }) => portId),
+        [plan?.portId],
+      )
     })
 
     test('N30 N31 N34: anti-spoofing, name and state change, and the host hears of it', async () => {
