@@ -1,5 +1,5 @@
 /** The filters that are in force in a namespace: whether they are what we put there. */
-import { run } from '../run-program.ts'
+import { CommandError, run } from '../run-program.ts'
 import { FLOW_LIMIT_CHAINS } from './flow-limit.ts'
 import { NFT_TIMEOUT_MS } from './namespace.ts'
 import { FILTER_FAMILIES, FILTER_TABLE, type Ruleset, replaceScript } from './ruleset.ts'
@@ -9,7 +9,9 @@ import { runInNamespace } from './run-tool.ts'
 const LISTING_LIMIT_BYTES = 64 * 1024 * 1024
 
 const TABLES = FILTER_FAMILIES.map((family) => `table ${family} ${FILTER_TABLE}`)
-const LIST_TABLES = TABLES.map((table) => `list ${table}\n`).join('')
+/** One nft a table: listing two from one script, it knows the first alone (1.0.6). The text is fixed, hence a shell. */
+const LIST_TABLES = TABLES.map((table) => `nft --stateless list ${table}`).join(' && ')
+const LIST_LIMIT = FLOW_LIMIT_CHAINS.map((chain) => `nft --stateless list chain ${chain}`).join(' && ')
 
 /** Whether both tables of our filters are there; their chains and rules are not looked at. */
 export async function hasFilters(namespace: string): Promise<boolean> {
@@ -19,10 +21,7 @@ export async function hasFilters(namespace: string): Promise<boolean> {
 
 /** Whether the limit of flow-limit.ts is there. */
 export async function hasFlowLimit(namespace: string): Promise<boolean> {
-  const chains = await list(
-    ['ip', 'netns', 'exec', namespace],
-    FLOW_LIMIT_CHAINS.map((chain) => `list chain ${chain}\n`).join(''),
-  )
+  const chains = await list(['ip', 'netns', 'exec', namespace], LIST_LIMIT)
   return chains?.match(/ct count over/g)?.length === 2 * FLOW_LIMIT_CHAINS.length // for each version of IP
 }
 
@@ -37,16 +36,17 @@ export const readFilters = (namespace: string): Promise<string | undefined> =>
 export async function findFilterDrift(text: string | undefined, ruleset: Ruleset): Promise<string[]> {
   if (ruleset.size === 0) return []
   if (text === undefined) return TABLES
-  const wanted = await list(['unshare', '--net', '--'], `${replaceScript(ruleset)}${LIST_TABLES}`)
+  const wanted = await list(['unshare', '--net', '--'], `nft -f - && ${LIST_TABLES}`, replaceScript(ruleset))
   return compareListings(text, wanted ?? '')
 }
 
-async function list(inside: string[], script: string): Promise<string | undefined> {
+async function list(inside: string[], command: string, input = ''): Promise<string | undefined> {
   try {
-    const options = { timeoutMs: NFT_TIMEOUT_MS, stdoutLimitBytes: LISTING_LIMIT_BYTES, input: script }
-    return await run([...inside, 'nft', '--stateless', '-f', '-'], options)
-  } catch {
-    return undefined
+    const options = { timeoutMs: NFT_TIMEOUT_MS, stdoutLimitBytes: LISTING_LIMIT_BYTES, input }
+    return await run([...inside, '/bin/sh', '-c', command], options)
+  } catch (error) {
+    if (error instanceof CommandError && error.stderr.includes('No such file or directory')) return undefined
+    throw error
   }
 }
 

@@ -46,6 +46,9 @@ export interface GuestNetworkParts {
   log: Logger
 }
 
+/** What is found where the namespace has lost its name. */
+const GONE = 'namespace gone'
+
 /** A namespace as this process last left it; `inode` tells it from a later one of the same name. */
 interface Prepared {
   inode: number
@@ -145,7 +148,10 @@ export class GuestNetwork implements AsyncDisposable {
       const { network } = this.#held
       if (!network || !this.isHeld) return []
       const wanted = this.#design(network, this.#held)
-      const found = await this.#findDrift(wanted)
+      const found = await this.#findDrift(wanted).catch(async (error: unknown) => {
+        if ((await this.#hold.read()) !== undefined) throw error
+        return [GONE] // it went while it was looked at
+      })
       if (found.length === 0) return []
       const { networkId, namespace, log } = this.#parts
       log.warn({ networkId, namespace, found }, 'A network was not as it should be; mending it')
@@ -323,7 +329,7 @@ export class GuestNetwork implements AsyncDisposable {
   async #findDrift({ filters, dhcp, linkChanges }: Design): Promise<string[]> {
     const { namespace } = this.#parts
     const inode = await this.#hold.read()
-    if (inode === undefined) return ['namespace gone']
+    if (inode === undefined) return [GONE]
     if (inode !== this.#prepared?.inode) return ['namespace replaced']
     const links = await changeLinks(namespace, [])
     const running = await findDnsmasq(this.#files)
