@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
 import { assertFault } from '../support/assert-fault.ts'
-import { createServer } from '../support/create-servers.ts'
+import { createServer, SHARED } from '../support/create-servers.ts'
 import { addNetwork } from '../support/network-rows.ts'
 import { sharedCloud } from '../support/shared-cloud.ts'
 import { type Answer, type Client, DATABASES, type TestCloud, testCloud } from '../support/test-cloud.ts'
@@ -164,6 +164,11 @@ for (const database of DATABASES) {
     for (const [serverId, addFloatingIp, status, message] of refusals) {
       assertFault(await act(member, serverId, { addFloatingIp }), status, message, JSON.stringify(addFloatingIp))
     }
+    const leaving = await createServer(cloud, { networks: [{ uuid: SHARED }] })
+    await cloud.cloud.db.transaction((tx) =>
+      tx.updateTable('servers').set({ taskState: 'deleting' }).where('id', '=', leaving.id).execute(),
+    )
+    assertFault(await act(member, leaving.id, { addFloatingIp: { address: ip } }), 409, /task_state deleting/)
     assertFault(await act(stranger, server.id, { addFloatingIp: { address: foreign } }), 404, /could not be found/)
     assertFault(await act(member, server.id, { removeFloatingIp: { address: '192.0.2.99' } }), 404, /not found/)
     await cloud.settled()
