@@ -73,10 +73,9 @@ export class Edge {
   /** Forgets which router had an address: its new one must be asked for. */
   async forgetNeighbours(addresses: readonly string[]): Promise<void> {
     const device = interfaceName(edgePortId(this.#networkId))
-    for (const address of addresses) {
-      // There may be no edge, or no such neighbour.
-      await runTool('ip', ['-n', this.namespace, 'neigh', 'del', address, 'dev', device]).catch(() => {})
-    }
+    const commands = addresses.map((address) => `neigh del ${address} dev ${device}\n`).join('')
+    // There may be no edge, or no such neighbours: with -force all are tried.
+    await runTool('ip', ['-n', this.namespace, '-force', '-batch', '-'], commands).catch(() => {})
   }
 
   /** Everything of it, and its uplink. Accepts that there is nothing. */

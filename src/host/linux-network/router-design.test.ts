@@ -96,7 +96,7 @@ test('devices: nothing to do when all is so, and only what differs else', () => 
   const plan = exampleRouter({ floatingIps: [floatingIp('203.0.113.10', '10.0.0.5')] })
   const design = designRouter(plan)
   const [inner, outer] = [interfaceName('port-a'), gatewayName('port-out')]
-  const changes = (links: RouterLink[], ends = endsThere()) => planRouterLinks(design, { links, routes: [] }, ends)
+  const changes = (links: RouterLink[], ends = endsThere()) => planRouterLinks(design, { links }, ends)
   assert.deepEqual(changes(observed(plan)), [])
 
   const without = exampleRouter({ floatingIps: [floatingIp('203.0.113.11', '10.0.0.5')] })
@@ -123,8 +123,8 @@ test('devices: nothing to do when all is so, and only what differs else', () => 
 
 test('routes: only what differs', () => {
   const design = designRouter(exampleRouter())
-  assert.deepEqual(planRouterRoutes(design, { links: [], routes: [{ dst: 'default', gateway: '203.0.113.1' }] }), [])
-  assert.deepEqual(planRouterRoutes(design, { links: [], routes: [{ dst: 'default', gateway: '203.0.113.9' }] }), [
+  assert.deepEqual(planRouterRoutes(design, { routes: [{ dst: 'default', gateway: '203.0.113.1' }] }), [])
+  assert.deepEqual(planRouterRoutes(design, { routes: [{ dst: 'default', gateway: '203.0.113.9' }] }), [
     'route del default via 203.0.113.9',
     'route replace default via 203.0.113.1 proto static',
   ])

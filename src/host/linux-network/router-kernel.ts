@@ -42,28 +42,33 @@ export async function applyRouterSettings(namespace: string): Promise<void> {
 
 /** Devices, addresses, and the routes that go by a next hop. */
 export async function observeRouter(namespace: string): Promise<ObservedRouter> {
-  const ask = async (...command: string[]) =>
-    JSON.parse((await runTool('ip', ['-n', namespace, '-json', ...command])) || '[]')
-  const [links, routes4, routes6] = await Promise.all([
-    ask('addr', 'show') as Promise<RouterLink[]>,
-    ask('-4', 'route', 'show') as Promise<Partial<ObservedRoute>[]>,
-    ask('-6', 'route', 'show') as Promise<Partial<ObservedRoute>[]>,
-  ])
+  const ask = (args: string[], input?: string) =>
+    runTool('ip', [...args, '-n', namespace, '-json', ...ALL_SHOWN], input)
+  const [text, text6] = await Promise.all([ask([], 'addr show\nroute show\n'), ask(['-6'], 'route show\n')])
+  // One line of JSON for each command, or none for one that has nothing to show.
+  const shown = (output: string) =>
+    output
+      .split('\n')
+      .filter(Boolean)
+      .map((line) => JSON.parse(line))
+  const [links = [], routes = []] = shown(text) as [RouterLink[]?, Partial<ObservedRoute>[]?]
+  const [routes6 = []] = shown(text6) as [Partial<ObservedRoute>[]?]
   const byNextHop = (route: Partial<ObservedRoute>): route is ObservedRoute => route.gateway !== undefined
-  return { links, routes: [...routes4, ...routes6].filter(byNextHop) }
+  return {
+    links,
+    routes: [...routes, ...routes6].filter(byNextHop),
+    shaped: links.filter(({ qdisc }) => qdisc === 'htb').map(({ ifname }) => ifname),
+  }
 }
+const ALL_SHOWN = ['-batch', '-']
 
 /** Runs `ip` commands in order, stopping at the first that fails. */
 export async function changeNamespace(namespace: string, commands: readonly string[]): Promise<void> {
   if (commands.length > 0) await runTool('ip', ['-n', namespace, '-batch', '-'], batch(commands))
 }
 
-export async function observeQueues(namespace: string): Promise<ObservedQueues> {
-  const text = await runTool('tc', ['-n', namespace, '-json', 'qdisc', 'show'])
-  const queues: { kind: string; handle: string; dev: string; root?: boolean }[] = JSON.parse(text || '[]')
-  const shaped = queues
-    .filter(({ kind, handle, root }) => kind === 'htb' && handle === '1:' && root)
-    .map(({ dev }) => dev)
+/** The classes of devices that have our kind of queue. */
+export async function observeQueues(namespace: string, shaped: string[]): Promise<ObservedQueues> {
   const classes: ObservedClass[][] = await Promise.all(
     shaped.map(async (device) =>
       readClasses(device, await runTool('tc', ['-n', namespace, 'class', 'show', 'dev', device])),
@@ -83,14 +88,15 @@ export const readRules = (namespace: string): Promise<string> =>
   runInNamespace(namespace, ['nft', '-s', 'list', 'table', ...ROUTER_TABLE.split(' ')]).catch(() => '')
 
 /** Replaces the rules at once, and answers them as the kernel has them. */
-export async function replaceRules(namespace: string, script: string): Promise<string> {
-  await runInNamespace(namespace, ['nft', '-f', '-'], script)
-  return await readRules(namespace)
-}
+export const replaceRules = (namespace: string, script: string): Promise<string> =>
+  runInNamespace(namespace, ['/bin/sh', '-c', `nft -f - && nft -s list table ${ROUTER_TABLE}`], script)
 
 /**
- * Tells a device's neighbours all its addresses anew: who knew one of them at another card learns the new one. Setting
- * the MAC a device has already makes the kernel do that (arp_notify), and nothing else.
+ * Tells the neighbours of devices all their addresses anew: who knew one of them at another card learns the new one.
+ * Setting the MAC a device has already makes the kernel do that (arp_notify), and nothing else.
  */
-export const announce = (namespace: string, device: string, mac: string): Promise<void> =>
-  changeNamespace(namespace, [`link set ${device} address ${mac}`])
+export const announce = (namespace: string, devices: readonly { name: string; mac: string }[]): Promise<void> =>
+  changeNamespace(
+    namespace,
+    devices.map(({ name, mac }) => `link set ${name} address ${mac}`),
+  )

@@ -7,6 +7,8 @@ export interface RouterLink {
   ifname: string
   address?: string
   mtu: number
+  /** The kind of queue at its root. */
+  qdisc?: string
   flags: string[]
   addr_info: { family: string; local?: string; prefixlen?: number; scope?: string }[]
 }
@@ -20,6 +22,8 @@ export interface ObservedRoute {
 export interface ObservedRouter {
   links: RouterLink[]
   routes: ObservedRoute[]
+  /** Devices whose root is a queue of the kind that limits rates. */
+  shaped: string[]
 }
 
 /** Where the other end of each cable belongs, by its name, and whether it is there. */
@@ -29,7 +33,7 @@ export type Ends = ReadonlyMap<string, { namespace: string; isThere: boolean }>
  * Changes of devices and addresses; none when all is so already. Takes away devices of ours and addresses that the
  * design does not name, and leaves other devices alone.
  */
-export function planRouterLinks(design: RouterDesign, { links }: ObservedRouter, ends: Ends): string[] {
+export function planRouterLinks(design: RouterDesign, { links }: Pick<ObservedRouter, 'links'>, ends: Ends): string[] {
   const byName = new Map(links.map((link) => [link.ifname, link]))
   const wanted = new Set(design.devices.map(({ name }) => name))
   const isOurs = (name: string) => name.startsWith(INTERFACE_PREFIX) || name.startsWith(GATEWAY_PREFIX)
@@ -65,7 +69,7 @@ function planDevice(device: RouterDevice, found: RouterLink | undefined, ends: E
 }
 
 /** Changes of routes, for when all devices are as they should be: the kernel drops routes with their addresses. */
-export function planRouterRoutes(design: RouterDesign, { routes }: ObservedRouter): string[] {
+export function planRouterRoutes(design: RouterDesign, { routes }: Pick<ObservedRouter, 'routes'>): string[] {
   const wanted = new Set(design.routes.map(({ to, via }) => `${to} via ${via}`))
   const present = new Set(routes.map(({ dst, gateway }) => `${dst} via ${gateway}`))
   return [

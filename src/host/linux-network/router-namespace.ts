@@ -36,6 +36,8 @@ export class RouterNamespace {
   readonly #networks: RouterEnds
   readonly #log: Logger
   #made: Made | undefined
+  /** Ends that were seen on their networks, with the plan of each as JSON. */
+  readonly #joined = new Map<string, { network: string; end: { namespace: string; isThere: boolean } }>()
 
   constructor(name: string, networks: RouterEnds, log: Logger) {
     this.name = name
@@ -51,35 +53,37 @@ export class RouterNamespace {
   /**
    * Makes everything so: rules first, since without them a new device would pass everything.
    * @param script the rules, see router-rules.ts.
+   * @param isThorough asks the networks for each end; else only for those that this process has not seen joined, or whose
+   * device is gone.
    * @returns what was not so, in no order. Rules are always among it when this process had not made them.
    */
-  async settle(design: RouterDesign, script: string): Promise<Change[]> {
+  async settle(design: RouterDesign, script: string, isThorough = true): Promise<Change[]> {
     const changes = new Set<Change>()
     if ((await readNamespace(this.name)) === undefined) changes.add('namespace')
     const made = await this.prepare()
-    const [rules, ends, observed, queues] = await Promise.all([
-      readRules(this.name),
-      this.#attach(design.devices),
-      observeRouter(this.name),
-      observeQueues(this.name),
-    ])
-    if (made.script !== script || made.rules !== rules) {
+    const isAsMade = async () => made.script === script && made.rules === (await readRules(this.name))
+    const [areRulesRight, observed] = await Promise.all([isAsMade(), observeRouter(this.name)])
+    if (!areRulesRight) {
       delete made.script
       made.rules = await replaceRules(this.name, script)
       made.script = script
       changes.add('rules')
       await this.#forget(design)
     }
+    if (isThorough) this.#joined.clear()
+    const ends = await this.#join(design.devices, observed)
     const deviceChanges = planRouterLinks(design, observed, ends)
     if (deviceChanges.length > 0) {
       await this.#changeDevices(design, observed, ends, deviceChanges)
       changes.add('devices')
     }
-    const isAsObserved = deviceChanges.length === 0
-    const routeChanges = planRouterRoutes(design, isAsObserved ? observed : await observeRouter(this.name))
+    // A single address takes no route with it.
+    const isAsObserved = deviceChanges.every((command) => /^addr (add|del) \S+\/32 /.test(command))
+    const { routes, shaped } = isAsObserved ? observed : await observeRouter(this.name)
+    const routeChanges = planRouterRoutes(design, { routes })
     await changeNamespace(this.name, routeChanges)
     if (routeChanges.length > 0) changes.add('routes')
-    const queueChanges = planQueues(design, isAsObserved ? queues : await observeQueues(this.name))
+    const queueChanges = planQueues(design, await observeQueues(this.name, shaped))
     await changeQueues(this.name, queueChanges)
     if (queueChanges.length > 0) changes.add('queues')
     return [...changes]
@@ -87,7 +91,7 @@ export class RouterNamespace {
 
   /** Tells the neighbours of a device its addresses, when it is there. */
   async announce({ name, mac }: RouterDevice): Promise<void> {
-    await announce(this.name, name, mac)
+    await announce(this.name, [{ name, mac }])
   }
 
   async remove(): Promise<void> {
@@ -120,17 +124,27 @@ export class RouterNamespace {
   async #changeDevices(design: RouterDesign, observed: ObservedRouter, ends: Ends, commands: string[]): Promise<void> {
     await removeOrphans(design.devices, observed, ends)
     await changeNamespace(this.name, commands)
-    await this.#attach(design.devices)
-    // New addresses only now: before, the other end was on no bridge.
-    for (const device of design.devices) {
-      const isNewHere = (command: string) => command.startsWith('addr add') && command.split(' ').includes(device.name)
-      if (commands.some(isNewHere)) await this.announce(device)
-    }
+    const made = design.devices.filter(({ name }) =>
+      commands.some((command) => command.startsWith(`link add ${name} `)),
+    )
+    for (const { network, endName } of made) await this.#networks.attachRouterEnd(network, endName)
+    // New addresses only now: before, the other end may have been on no bridge.
+    const renewed = design.devices.filter(({ name }) =>
+      commands.some((command) => command.startsWith('addr add') && command.split(' ').includes(name)),
+    )
+    await announce(this.name, renewed)
   }
 
-  async #attach(devices: readonly RouterDevice[]): Promise<Ends> {
-    const answers = devices.map(async ({ network, endName }) => {
-      return [endName, await this.#networks.attachRouterEnd(network, endName)] as const
+  /** Where each end is; joins it to its network when that is not known. */
+  async #join(devices: readonly RouterDevice[], { links }: ObservedRouter): Promise<Ends> {
+    const present = new Set(links.map(({ ifname }) => ifname))
+    const answers = devices.map(async ({ name, network, endName }) => {
+      const wanted = JSON.stringify(network)
+      const known = this.#joined.get(endName)
+      if (known?.network === wanted && present.has(name)) return [endName, known.end] as const
+      const end = await this.#networks.attachRouterEnd(network, endName)
+      if (end.isThere) this.#joined.set(endName, { network: wanted, end })
+      return [endName, end] as const
     })
     return new Map(await Promise.all(answers))
   }

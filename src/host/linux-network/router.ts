@@ -60,7 +60,7 @@ export class Router {
       const held = { plan, formerEnds }
       if (JSON.stringify(held) !== JSON.stringify(this.#held)) await this.#parts.state.write(held)
       this.#held = held
-      return await this.#settle(design, script, formerEnds)
+      return await this.#settle(design, script, formerEnds, false)
     })
   }
 
@@ -69,7 +69,7 @@ export class Router {
     return this.#alone(async () => {
       if (!this.#held) return []
       const design = designRouter(this.#held.plan)
-      return await this.#settle(design, buildRouterRules(design), this.#held.formerEnds)
+      return await this.#settle(design, buildRouterRules(design), this.#held.formerEnds, true)
     })
   }
 
@@ -95,8 +95,13 @@ export class Router {
     })
   }
 
-  async #settle(design: RouterDesign, script: string, formerEnds: readonly HeldEnd[]): Promise<Change[]> {
-    const changes = await this.#namespace.settle(design, script)
+  async #settle(
+    design: RouterDesign,
+    script: string,
+    formerEnds: readonly HeldEnd[],
+    isThorough: boolean,
+  ): Promise<Change[]> {
+    const changes = await this.#namespace.settle(design, script, isThorough)
     for (const { networkId, endName } of formerEnds) await this.#parts.networks.detachRouterEnd(networkId, endName)
     if (this.#held && formerEnds.length > 0) {
       this.#held = { plan: this.#held.plan, formerEnds: [] }
