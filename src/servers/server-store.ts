@@ -69,40 +69,38 @@ export async function withCards(read: Reader, servers: Row<'servers'>[]): Promis
 
 const cardsOfOne = prepared((read, { id }: { id: string }) => cardsOf(read, [id]))
 
+/** IPv4 first: clients take the first address they see. */
 function cardsOf(read: Reader, serverIds: string[]) {
-  return (
-    read
-      .selectFrom('ports')
-      .innerJoin('networks', 'networks.id', 'ports.networkId')
-      .leftJoin('portAddresses', 'portAddresses.portId', 'ports.id')
-      .leftJoin('subnets', 'subnets.id', 'portAddresses.subnetId')
-      .leftJoin('floatingIps', (join) =>
-        join
-          .onRef('floatingIps.portId', '=', 'ports.id')
-          .onRef('floatingIps.fixedIpAddress', '=', 'portAddresses.ipAddress'),
-      )
-      .leftJoin('portSecurityGroups', 'portSecurityGroups.portId', 'ports.id')
-      .leftJoin('securityGroups', 'securityGroups.id', 'portSecurityGroups.securityGroupId')
-      .select([
-        'ports.deviceId as serverId',
-        'ports.id as portId',
-        'ports.macAddress',
-        'networks.name as networkName',
-        'networks.isShared',
-        'portAddresses.ipAddress',
-        'subnets.ipVersion',
-        'subnets.id as subnetId',
-        'subnets.name as subnetName',
-        'floatingIps.floatingIpAddress',
-        'securityGroups.id as securityGroupId',
-        'securityGroups.name as securityGroupName',
-      ])
-      .where('ports.deviceId', 'in', serverIds)
-      .orderBy('ports.position')
-      // Clients take the first address they see, and most can use one of IPv4.
-      .orderBy('subnets.ipVersion')
-      .orderBy('portAddresses.ipAddress')
-  )
+  return read
+    .selectFrom('ports')
+    .innerJoin('networks', 'networks.id', 'ports.networkId')
+    .leftJoin('portAddresses', 'portAddresses.portId', 'ports.id')
+    .leftJoin('subnets', 'subnets.id', 'portAddresses.subnetId')
+    .leftJoin('floatingIps', (join) =>
+      join
+        .onRef('floatingIps.portId', '=', 'ports.id')
+        .onRef('floatingIps.fixedIpAddress', '=', 'portAddresses.ipAddress'),
+    )
+    .leftJoin('portSecurityGroups', 'portSecurityGroups.portId', 'ports.id')
+    .leftJoin('securityGroups', 'securityGroups.id', 'portSecurityGroups.securityGroupId')
+    .select([
+      'ports.deviceId as serverId',
+      'ports.id as portId',
+      'ports.macAddress',
+      'networks.name as networkName',
+      'networks.isShared',
+      'portAddresses.ipAddress',
+      'subnets.ipVersion',
+      'subnets.id as subnetId',
+      'subnets.name as subnetName',
+      'floatingIps.floatingIpAddress',
+      'securityGroups.id as securityGroupId',
+      'securityGroups.name as securityGroupName',
+    ])
+    .where('ports.deviceId', 'in', serverIds)
+    .orderBy('ports.position')
+    .orderBy('subnets.ipVersion')
+    .orderBy('portAddresses.ipAddress')
 }
 
 /** Numbers that count up over the whole cloud; `count` of them, the first is returned. */
