@@ -173,7 +173,7 @@ export class LinuxNetwork implements HostNetwork, RouterEnds {
           log.error({ err: error, networkId }, 'A network could not be looked after')
         })
       }
-      if (!signal.aborted) await this.#routers.care()
+      await this.#routers.care(signal)
     }
   }
 

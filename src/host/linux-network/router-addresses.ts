@@ -3,6 +3,8 @@
  * text of a user reaches a command, and what is wanted compares with what is there.
  */
 import { isIPv4, isIPv6 } from 'node:net'
+import { formatIpv4, parseIpv4 } from './ipv4.ts'
+import { formatIpv6, parseIpv6 } from './ipv6.ts'
 
 export type Family = 4 | 6
 
@@ -17,17 +19,9 @@ const WIDTH: Record<Family, number> = { 4: 32, 6: 128 }
 
 /** @throws Error when it is no address; one with a zone is none. */
 export function parseAddress(text: string): IpPrefix {
-  if (isIPv4(text)) {
-    const value = text.split('.').reduce((sum, part) => sum * 256n + BigInt(part), 0n)
-    return { family: 4, value, bits: WIDTH[4] }
-  }
+  if (isIPv4(text)) return { family: 4, value: BigInt(parseIpv4(text)), bits: WIDTH[4] }
   if (!isIPv6(text) || text.includes('%')) throw new Error(`Not an IP address: ${JSON.stringify(text)}`)
-  const [head = '', tail] = canonicalIpv6(text).split('::')
-  const words = (part: string) => (part === '' ? [] : part.split(':'))
-  const [front, back] = [words(head), words(tail ?? '')]
-  const zeros = Array<string>(8 - front.length - back.length).fill('0')
-  const value = [...front, ...zeros, ...back].reduce((sum, word) => sum * 65_536n + BigInt(`0x${word}`), 0n)
-  return { family: 6, value, bits: WIDTH[6] }
+  return { family: 6, value: parseIpv6(text), bits: WIDTH[6] }
 }
 
 /**
@@ -50,11 +44,8 @@ export const isInside = (outer: IpPrefix, inner: IpPrefix): boolean =>
   (inner.value & mask(outer.family, outer.bits)) === outer.value
 
 /** As `ip` prints an address, without its length. */
-export function formatAddress({ family, value }: IpPrefix): string {
-  if (family === 4) return [24n, 16n, 8n, 0n].map((shift) => (value >> shift) & 0xffn).join('.')
-  const words = Array.from({ length: 8 }, (_, index) => (value >> BigInt(112 - 16 * index)) & 0xffffn)
-  return canonicalIpv6(words.map((word) => word.toString(16)).join(':'))
-}
+export const formatAddress = ({ family, value }: IpPrefix): string =>
+  family === 4 ? formatIpv4(Number(value)) : formatIpv6(value)
 
 /** As `ip route` prints a destination: `default`, an address without `/32`, or a network. */
 export function formatDestination(network: IpPrefix): string {
@@ -66,6 +57,3 @@ const mask = (family: Family, bits: number): bigint => {
   const width = BigInt(WIDTH[family])
   return ((1n << width) - 1n) ^ ((1n << (width - BigInt(bits))) - 1n)
 }
-
-/** Shortest form (RFC 5952), which the URL standard shares. */
-const canonicalIpv6 = (text: string): string => new URL(`http://[${text}]`).hostname.slice(1, -1)

@@ -126,10 +126,14 @@ export class Routers {
     await this.#alone(() => this.#settleEdges())
   }
 
-  /** Puts right what was changed by hand, with one line in the log for each. */
-  async care(): Promise<void> {
+  /**
+   * Puts right what was changed by hand, with one line in the log for each.
+   * @param signal ends it between two routers.
+   */
+  async care(signal: AbortSignal): Promise<void> {
     const { log } = this.#options
     for (const [routerId, router] of this.#routers) {
+      if (signal.aborted) return
       const { namespace } = router
       try {
         const changes = await router.mend()
