@@ -1,19 +1,20 @@
 /** How a host's networks outlive crashes, restarts and damage done by hand. */
 import assert from 'node:assert/strict'
 import { randomBytes } from 'node:crypto'
-import { readdir, readFile, rm, symlink, writeFile } from 'node:fs/promises'
+import { readdir, readFile, rm, stat, symlink, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { after, test } from 'node:test'
 import { pino } from 'pino'
 import { readConfig } from '../../src/config.ts'
 import type { PortPlan } from '../../src/host/host-driver.ts'
+import { groupOf } from '../../src/host/linux-network/example-plans.ts'
 import { namespaceName } from '../../src/host/linux-network/names.ts'
 import { openHost } from '../../src/host/open-host.ts'
 import { systemClock } from '../../src/lib/clock.ts'
 import { newId } from '../../src/lib/ids.ts'
 import { until } from '../support/until.ts'
 import { run } from './bare-guest.ts'
-import { isRunning, listLeftNamespaces, listNamespaces, NetworkWorld, newNetwork } from './network-world.ts'
+import { allow, isRunning, listLeftNamespaces, listNamespaces, NetworkWorld, newNetwork, OUT } from './network-world.ts'
 import { metadata, PATIENCE_MS, StandIn } from './stand-in.ts'
 
 after(async () => assert.deepEqual(await listLeftNamespaces(), [], 'namespaces were left behind'))
@@ -186,4 +187,86 @@ test('a port whose plan cannot be read keeps its tap, is found by the next askin
   await world.network.removePort(two.portId)
   assert.deepEqual(await readdir(join(world.dataDir, 'networks')), [])
   assert.ok(!(await listNamespaces()).includes(world.namespaceOf(two)))
+})
+
+test('what somebody changed by hand is found, said and mended without a verb, and nothing else is touched', async () => {
+  await using world = await NetworkWorld.open()
+  const newPort = newNetwork()
+  const group = groupOf(OUT, allow('tcp', 22))
+  const [plan, other] = [newPort({ securityGroups: [group] }), newPort()]
+  await world.ensure(plan, other)
+  const namespace = world.namespaceOf(plan)
+  await world.restart({ careEveryMs: 50 })
+  await using guest = await StandIn.plug(world.network, plan)
+  await using peer = await StandIn.plug(world.network, other)
+  const tap = (await world.network.findTap(plan.portId))?.tapName ?? ''
+  await guest.agent.ask({ ask: 'listen', port: 22 })
+  await guest.agent.ask({ ask: 'listen', port: 80 })
+
+  const ip = (...command: string[]) => run('ip', ['-n', namespace, ...command])
+  const inside = (...command: string[]) => run('ip', ['netns', 'exec', namespace, ...command])
+  const nft = (...command: string[]) => inside('nft', ...command)
+  // Ours to leave alone.
+  await ip('link', 'add', 'other0', 'type', 'veth', 'peer', 'name', 'other1')
+  await nft('add', 'table', 'inet', 'other')
+  const damages: [string, () => Promise<unknown>][] = [
+    ['link set br0 mtu 1450 up', () => ip('link', 'set', 'br0', 'mtu', '1300')],
+    ['addr add 169.254.169.254/32 dev br0', () => ip('addr', 'del', '169.254.169.254/32', 'dev', 'br0')],
+    [`link set ${tap} mtu 1450 master br0 up`, () => ip('link', 'set', tap, 'nomaster')],
+    [`link set ${tap} mtu 1450 master br0 up`, () => ip('link', 'set', tap, 'down')],
+    ['link add br0', () => ip('link', 'delete', 'br0')],
+    ['chain inet forward', () => nft('insert', 'rule', 'inet', 'novella', 'forward', 'accept')],
+    ['chain inet egress_2', () => nft('flush', 'chain', 'inet', 'novella', 'egress_2')],
+    ['map inet ingress', () => nft('delete', 'element', 'inet', 'novella', 'ingress', '{ 0x1 }')],
+    ['chain inet stranger', () => nft('add', 'chain', 'inet', 'novella', 'stranger')],
+    ['table bridge novella', () => nft('delete', 'table', 'bridge', 'novella')],
+    ['limit of connections', () => nft('delete', 'table', 'inet', 'novella_flows')],
+    ['net/ipv4/ip_forward', () => inside('sh', '-c', 'echo 1 > /proc/sys/net/ipv4/ip_forward')],
+    ['namespace gone', () => run('ip', ['netns', 'delete', namespace])],
+  ]
+  const said = () => world.warned.flatMap(({ found }) => (found ? [found] : []))
+  const routes = async () => (await inside('cat', '/proc/sys/net/ipv4/ip_forward')).stdout !== '0\n'
+  for (const [index, [what, damage]] of damages.entries()) {
+    await damage()
+    await until(`it is said of ${what}`, () => said().length > index)
+    assert.ok(
+      said()[index]?.some((found) => found.startsWith(what)),
+      `${what}: ${said()[index]}`,
+    )
+    await until(`all is well after ${what}`, async () => (await peer.agent.connect(guest.address, 22)) === 'open')
+    await until(`port 80 is closed after ${what}`, async () => {
+      return (await peer.agent.tryConnect(guest.address, 80)) === 'silent'
+    })
+    assert.equal(((await guest.agent.ask(metadata)) as { status: number }).status, 200)
+    await until('nothing is routed', async () => !(await routes()))
+  }
+  assert.equal(said().length, damages.length, JSON.stringify(said().slice(damages.length)))
+  assert.match((await ip('link', 'show', 'other0')).stdout, /other0/)
+  assert.match((await nft('list', 'tables')).stdout, /table inet other$/m)
+})
+
+test('a namespace without its name is found again by the next process too, and one that is truly gone is made anew', async () => {
+  await using world = await NetworkWorld.open()
+  const plan = newNetwork()()
+  await world.ensure(plan)
+  const namespace = world.namespaceOf(plan)
+  const inode = async () => (await stat(join('/run/netns', namespace))).ino
+  const before = await inode()
+  await world.network[Symbol.asyncDispose]()
+  await run('ip', ['netns', 'delete', namespace])
+  await world.restart({ careEveryMs: 50 })
+  await until('the namespace is back', async () => (await listNamespaces()).includes(namespace))
+  await until('its DHCP server is known', () => world.network.findTap(plan.portId))
+  assert.equal(await inode(), before) // the DHCP server lives in it
+
+  // As after a restart of the machine: nothing is left that lives in it.
+  const pid = await world.dnsmasqPid(plan)
+  await world.network[Symbol.asyncDispose]()
+  await run('ip', ['netns', 'delete', namespace])
+  process.kill(pid, 'SIGKILL')
+  await until('dnsmasq is gone', async () => !(await isRunning(pid)))
+  await world.restart({ careEveryMs: 50 })
+  await until('the network is there again', () => world.network.findTap(plan.portId))
+  await using guest = await StandIn.plug(world.network, plan)
+  assert.equal(((await guest.agent.ask(metadata)) as { status: number }).status, 200)
 })

@@ -11,7 +11,6 @@ import { namespaceName, namespacePrefix } from '../../src/host/linux-network/nam
 import { newId, newMacAddress } from '../../src/lib/ids.ts'
 
 const TAP_USER = { uid: 64_055, gid: 64_055 }
-const log = pino({ level: 'silent' })
 
 /** Prefixes of the namespaces of every world opened so far. */
 const prefixes: string[] = []
@@ -30,6 +29,9 @@ export const isRunning = async (pid: number): Promise<boolean> =>
 export class NetworkWorld implements AsyncDisposable {
   readonly dataDir: string
   readonly asked: MetadataQuestion[] = []
+  /** What was logged as a warning or worse. */
+  readonly warned: { msg: string; found?: string[] }[] = []
+  readonly #log = pino({ level: 'warn' }, { write: (line: string) => void this.warned.push(JSON.parse(line)) })
   /** What the metadata service answers; may be replaced. */
   answer: (question: MetadataQuestion) => Promise<MetadataAnswer> = async ({ networkId, ipAddress }) => ({
     status: 200,
@@ -62,7 +64,7 @@ export class NetworkWorld implements AsyncDisposable {
       this.asked.push(question)
       return this.answer(question)
     }
-    return new LinuxNetwork({ dataDir: this.dataDir, tapUser: TAP_USER, answerMetadata, log, ...options })
+    return new LinuxNetwork({ dataDir: this.dataDir, tapUser: TAP_USER, answerMetadata, log: this.#log, ...options })
   }
 
   /** As after a restart of the process: everything that outlives it is found again. */

@@ -155,8 +155,10 @@ export class GuestNetwork implements AsyncDisposable {
       if (found.length === 0) return []
       const { networkId, namespace, log } = this.#parts
       log.warn({ networkId, namespace, found }, 'A network was not as it should be; mending it')
+      // Nothing that was remembered of it counts; the listener stays, if the namespace does.
       if (this.#prepared) this.#prepared = { inode: this.#prepared.inode }
       await this.#settle(wanted)
+      await applySettings(namespace)
       return found
     })
   }
