@@ -217,9 +217,9 @@ test('an address given to a new card is offered to it, though the old card still
   assert.equal(((await guest.agent.ask(ask)) as { address: string }).address, '10.78.0.11')
 })
 
-test('overlapping networks answer metadata separately, by socket and address, whatever a header says', async () => {
+test('overlapping networks serve DHCP and metadata separately, by socket and address, whatever a header says', async () => {
   await using world = await NetworkWorld.open()
-  const plans = [newNetwork()(), newNetwork()()] as const
+  const plans = [newNetwork()({ hostName: 'one' }), newNetwork()({ hostName: 'two' })] as const
   await world.ensure(...plans)
   await using one = await StandIn.plug(world.network, plans[0])
   await using two = await StandIn.plug(world.network, plans[1])
@@ -232,6 +232,11 @@ test('overlapping networks answer metadata separately, by socket and address, wh
       status: 200,
       body: `${plan.network.networkId} 10.78.0.11`,
     })
+    // Each DHCP server knows its own guest alone: the other's card has the same address and another name.
+    const ask = { ask: 'discover', macAddress: plan.macAddress, waitMs: PATIENCE_MS } as const
+    const offer = (await guest.agent.ask(ask)) as { address: string; options: Record<number, string> }
+    assert.equal(offer.address, '10.78.0.11')
+    assert.equal(Buffer.from(offer.options[12] ?? '', 'hex').toString(), plan.hostName)
   }
   await one.agent.ask({ ...metadata, method: 'PUT', path: '/latest/api/token?x=1', body: 'x' })
   const last = world.asked.at(-1)
