@@ -31,8 +31,8 @@ export async function runOnEdge(args: readonly string[]): Promise<number> {
     if ((await readNamespace(namespace)) !== undefined) return await runInside(namespace, program, rest)
   }
   return refuse(
-    `no edge is there for ${config.data}. It comes with the first router that has a gateway on an external network; ` +
-      'after a restart of this machine, once Novella is up.',
+    `no edge is there for ${config.data}. It comes with the first server, and goes with the last; after a restart of ` +
+      'this machine it comes once Novella is up.',
   )
 }
 

@@ -129,8 +129,21 @@ export class HttpClient {
 
   /** The answer's status and body, under `/v2/{project}`. */
   // biome-ignore lint/suspicious/noExplicitAny: what came over the wire has no type.
-  async ask(method: string, path: string, body?: unknown): Promise<{ status: number; body: any }> {
-    const answer = await fetch(`${this.#base}/v2/${this.projectId}${path}`, {
+  ask(method: string, path: string, body?: unknown): Promise<{ status: number; body: any }> {
+    return this.#ask(method, `/v2/${this.projectId}${path}`, body)
+  }
+
+  /** The body of the network service's answer, below `/v2.0`. @throws Error when it is no success. */
+  // biome-ignore lint/suspicious/noExplicitAny: what came over the wire has no type.
+  async network(method: string, path: string, body?: unknown): Promise<any> {
+    const answer = await this.#ask(method, `/v2.0${path}`, body)
+    if (answer.status >= 300) throw new Error(`${method} ${path}: ${answer.status} ${JSON.stringify(answer.body)}`)
+    return answer.body
+  }
+
+  // biome-ignore lint/suspicious/noExplicitAny: what came over the wire has no type.
+  async #ask(method: string, path: string, body?: unknown): Promise<{ status: number; body: any }> {
+    const answer = await fetch(this.#base + path, {
       method,
       headers: { 'x-auth-token': this.token, 'content-type': 'application/json' },
       ...(body === undefined ? {} : { body: JSON.stringify(body) }),

@@ -162,3 +162,29 @@ test('guests of IPv6 networks learn their router and their prefix from it, and m
   assert.equal(await one?.guest.agent.connect(other?.own ?? '', 22), 'open')
   assert.equal(await other?.guest.agent.connect(one?.own ?? '', 22), 'open')
 })
+
+test('a host without cards has no router in its kernel, and has it again with the first card', async () => {
+  await using world = await RouterWorld.open()
+  const [inside, external] = [networkPlan(['10.0.0.0/24']), externalPlan()]
+  const plan = {
+    ...routerPlan([inside], { network: external, ipAddress: GATEWAY }),
+    floatingIps: [floatingIp(FLOATING, '10.0.0.5')],
+  }
+  await world.ensureRouter(plan)
+  assert.deepEqual(await listLeftNamespaces(), [])
+  {
+    const port = guestPort(inside, '10.0.0.5')
+    await world.network.ensurePort(port)
+    await using guest = await StandIn.plug(world.network, port)
+    await guest.change('route add default via 10.0.0.1')
+    await guest.agent.ask({ ask: 'listen', port: 22 })
+    await using outside = await world.standOutside(external, '203.0.113.99')
+    assert.equal(await outside.agent.connect(FLOATING, 22), 'open')
+    await world.network.removePort(port.portId)
+  }
+  assert.deepEqual(await listLeftNamespaces(), [])
+  await world.restart()
+  assert.deepEqual((await world.network.readNetworking()).routerIds, [plan.routerId])
+  assert.deepEqual(await listLeftNamespaces(), [])
+  assert.deepEqual(world.complaints, [])
+})

@@ -91,8 +91,9 @@ test('by nat guests reach the world as the machine, and the machine reaches floa
 test('a machine that leads the external subnet elsewhere says so, and its own route stays', async () => {
   await using machine = await Machine.start('203.0.113.77')
   await using world = await RouterWorld.open({ uplink: 'nat', outer: machine.namespace })
-  const external = externalPlan()
-  const plan = routerPlan([networkPlan(['10.0.0.0/24'])], { network: external, ipAddress: '203.0.113.2' })
+  const [inside, external] = [networkPlan(['10.0.0.0/24']), externalPlan()]
+  await using _ = await world.plugGuest(inside, '10.0.0.5')
+  const plan = routerPlan([inside], { network: external, ipAddress: '203.0.113.2' })
   await assert.rejects(world.network.ensureRouter(plan), {
     name: 'HostError',
     message: /leads 203\.0\.113\.0\/24 to lan.*uplink to none/,

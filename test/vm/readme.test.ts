@@ -6,21 +6,22 @@ import { join } from 'node:path'
 import { test } from 'node:test'
 import { DataDirectory, HttpClient, NovellaProcess } from '../support/novella-process.ts'
 
-const README = readFileSync(join(import.meta.dirname, '../../README.md'), 'utf8')
+const read = (name: string) => readFileSync(join(import.meta.dirname, '../..', name), 'utf8')
+const README = read('README.md')
 
-/** The `sh` blocks below a heading of the second level, in order. */
-function blocksOf(heading: string): string[] {
-  const section = README.split(/^## /m).find((part) => part.startsWith(`${heading}\n`)) ?? ''
-  return [...section.matchAll(/^```sh\n([\s\S]*?)^```$/gm)].map((match) => match[1] ?? '')
-}
+/** The `sh` blocks of a page, in order. */
+const blocksOf = (page: string): string[] =>
+  [...page.matchAll(/^```sh\n([\s\S]*?)^```$/gm)].map((match) => match[1] ?? '')
 
-test('the first steps of the README work as they are written', async () => {
-  const blocks = blocksOf('First steps')
-  assert.ok(blocks.length >= 8, 'the README has its first steps in blocks of sh')
+const FIRST_STEPS = blocksOf(README.split(/^## /m).find((part) => part.startsWith('First steps\n')) ?? '')
+
+/** Types the blocks into one shell, against a fresh cloud with real guests; they must leave no server behind. */
+async function typed(blocks: readonly string[]): Promise<void> {
   using data = new DataDirectory()
   await using novella = new NovellaProcess(data, '--no-first-server')
   const base = await novella.ready()
   const shell = spawn('sh', ['-eu'], {
+    cwd: join(import.meta.dirname, '../..'),
     env: { ...process.env, NOVELLA_DATA: data.path },
     stdio: ['pipe', 'pipe', 'pipe'],
   })
@@ -38,4 +39,16 @@ test('the first steps of the README work as they are written', async () => {
   for (const { id } of servers) await client.vanishes(id)
   assert.equal(code, 0, output)
   assert.deepEqual(servers, [], 'the last step deletes what the first ones made')
+}
+
+test('the first steps of the README work as they are written', async () => {
+  assert.ok(FIRST_STEPS.length >= 8, 'the README has its first steps in blocks of sh')
+  await typed(FIRST_STEPS)
+})
+
+test('the page about networks goes on from there, and works as it is written', async () => {
+  const server = FIRST_STEPS.findIndex((block) => block.includes('api POST servers '))
+  const networks = blocksOf(read('docs/networks.md'))
+  assert.ok(server > 0 && networks.length >= 6)
+  await typed([...FIRST_STEPS.slice(0, server + 1), ...networks])
 })

@@ -56,7 +56,8 @@ export class LinuxNetwork implements HostNetwork, RouterEnds {
   constructor(options: LinuxNetworkOptions) {
     this.#options = options
     this.#state = new NetworkState(options.dataDir)
-    this.#routers = new Routers({ uplink: 'none', ...options, networks: this })
+    const isNeeded = () => this.#placed.size > 0
+    this.#routers = new Routers({ uplink: 'none', ...options, networks: this, isNeeded })
   }
 
   async start(): Promise<void> {
@@ -83,8 +84,10 @@ export class LinuxNetwork implements HostNetwork, RouterEnds {
     const { networkId } = port.network
     const placed = this.#placed.get(port.portId)
     if (placed !== undefined && placed !== networkId) await this.removePort(port.portId)
+    const isFirst = this.#placed.size === 0
     this.#placed.set(port.portId, networkId)
     await this.#network(networkId).ensurePort(port)
+    if (isFirst) await this.#routers.settle()
   }
 
   async removePort(portId: string): Promise<void> {
@@ -92,6 +95,7 @@ export class LinuxNetwork implements HostNetwork, RouterEnds {
     if (networkId === undefined) return
     await this.#network(networkId).removePort(portId)
     this.#placed.delete(portId)
+    if (this.#placed.size === 0) await this.#routers.settle()
   }
 
   async ensureNetwork(network: NetworkPlan): Promise<void> {

@@ -96,6 +96,7 @@ export class RouterNamespace {
 
   async remove(): Promise<void> {
     this.#made = undefined
+    this.#joined.clear()
     await removeNamespace(this.name)
   }
 

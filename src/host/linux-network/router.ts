@@ -24,6 +24,8 @@ export interface RouterParts {
   networks: RouterEnds
   state: RouterState
   dhcpUser: { name: string; group: string }
+  /** Whether it is to be there at all: while no card is on this host nobody could use it. */
+  isNeeded: () => boolean
   log: Logger
 }
 
@@ -31,6 +33,8 @@ export class Router {
   readonly #parts: RouterParts
   readonly #namespace: RouterNamespace
   #held: HeldRouter | undefined
+  /** Whether nothing of it is in the kernel, as far as this process knows. */
+  #isResting = false
   #last: Promise<unknown> = Promise.resolve()
 
   /** @param held what an earlier run was asked to hold; undefined for a new router, or when that cannot be read. */
@@ -60,14 +64,16 @@ export class Router {
       const held = { plan, formerEnds }
       if (JSON.stringify(held) !== JSON.stringify(this.#held)) await this.#parts.state.write(held)
       this.#held = held
+      if (!this.#parts.isNeeded()) return await this.#rest()
       return await this.#settle(design, script, formerEnds, false)
     })
   }
 
-  /** Makes it again what it was last asked to be; does nothing when that is not known. */
+  /** Makes it again what it was last asked to be, or takes it away while it is not needed; nothing when that is not known. */
   mend(): Promise<Change[]> {
     return this.#alone(async () => {
       if (!this.#held) return []
+      if (!this.#parts.isNeeded()) return await this.#rest()
       const design = designRouter(this.#held.plan)
       return await this.#settle(design, buildRouterRules(design), this.#held.formerEnds, true)
     })
@@ -76,6 +82,7 @@ export class Router {
   /** Tells the outside its addresses anew: another router may just have told otherwise. */
   announce(): Promise<void> {
     return this.#alone(async () => {
+      if (this.#isResting) return
       const outer = this.#held && designRouter(this.#held.plan).devices.find(({ isGateway }) => isGateway)
       if (outer) await this.#namespace.announce(outer)
     })
@@ -84,15 +91,30 @@ export class Router {
   /** Everything of it. Accepts that there is nothing. */
   remove(): Promise<void> {
     return this.#alone(async () => {
-      const { state, routerId, networks } = this.#parts
-      await stopDnsmasq(this.#advertiserFiles)
-      await this.#namespace.remove()
-      for (const { networkId, endName } of this.#held ? endsOf(this.#held) : []) {
-        await networks.detachRouterEnd(networkId, endName)
-      }
+      const { state, routerId } = this.#parts
+      await this.#takeAway()
       await state.remove(routerId)
       this.#held = undefined
     })
+  }
+
+  /** Keeps what it was asked to be, and nothing of it in the kernel. */
+  async #rest(): Promise<Change[]> {
+    if (!this.#isResting) await this.#takeAway()
+    this.#isResting = true
+    if (this.#held && this.#held.formerEnds.length > 0) {
+      this.#held = { plan: this.#held.plan, formerEnds: [] }
+      await this.#parts.state.write(this.#held)
+    }
+    return []
+  }
+
+  async #takeAway(): Promise<void> {
+    await stopDnsmasq(this.#advertiserFiles)
+    await this.#namespace.remove()
+    for (const { networkId, endName } of this.#held ? endsOf(this.#held) : []) {
+      await this.#parts.networks.detachRouterEnd(networkId, endName)
+    }
   }
 
   async #settle(
@@ -101,6 +123,7 @@ export class Router {
     formerEnds: readonly HeldEnd[],
     isThorough: boolean,
   ): Promise<Change[]> {
+    this.#isResting = false
     const changes = await this.#namespace.settle(design, script, isThorough)
     for (const { networkId, endName } of formerEnds) await this.#parts.networks.detachRouterEnd(networkId, endName)
     if (this.#held && formerEnds.length > 0) {

@@ -1,6 +1,9 @@
 /**
  * All routers of one host, and the edges of the external networks they have gateways on. Routers outlive this process
  * as networks do, and are found again by the plans on disk (router-state.ts).
+ *
+ * While no card is on the host nobody could use them: they rest, as plans on disk, and so do edges and uplink. A machine
+ * without servers has nothing of ours in its kernel.
  */
 import type { Logger } from 'pino'
 import type { NetworkPlan, RouterPlan } from '../host-driver.ts'
@@ -21,6 +24,8 @@ export interface RoutersOptions {
   /** The namespace in the machine's place, for the uplink; undefined for the machine itself. */
   outer?: string | undefined
   networks: RouterEnds
+  /** Whether a card is on this host. When that changes, `settle` is called. */
+  isNeeded: () => boolean
   log: Logger
 }
 
@@ -64,6 +69,14 @@ export class Routers {
       this.#router(routerId, held)
     }
     await this.#uplink.removeOthers([...this.#externals().keys()])
+    // Known, the edges of an earlier run go if they are not needed any more.
+    for (const networkId of this.#allExternals().keys()) this.#edge(networkId)
+    await this.settle()
+  }
+
+  /** Brings all routers and edges up, or lets all of them rest. */
+  async settle(): Promise<void> {
+    const { log } = this.#options
     const waiting = this.#routers.entries() // shared by the workers below
     const mendWaiting = async () => {
       for (const [routerId, router] of waiting) {
@@ -121,7 +134,7 @@ export class Routers {
       const plan = router.plan && withNetwork(router.plan, network)
       if (plan) await router.ensure(plan)
     }
-    if (!this.#externals().has(network.networkId)) return
+    if (!this.#allExternals().has(network.networkId)) return
     this.#newest.set(network.networkId, network)
     await this.#alone(() => this.#settleEdges())
   }
@@ -173,8 +186,13 @@ export class Routers {
     }
   }
 
-  /** The external networks that routers have gateways on. */
+  /** The external networks that must have an edge now. */
   #externals(): Map<string, NetworkPlan> {
+    return this.#options.isNeeded() ? this.#allExternals() : new Map()
+  }
+
+  /** The external networks that routers have gateways on. */
+  #allExternals(): Map<string, NetworkPlan> {
     const networks = [...this.#routers.values()].flatMap(({ plan }) => (plan?.gateway ? [plan.gateway.network] : []))
     return new Map(networks.map((network) => [network.networkId, this.#newest.get(network.networkId) ?? network]))
   }
@@ -191,9 +209,9 @@ export class Routers {
   #router(routerId: string, held?: HeldRouter): Router {
     const known = this.#routers.get(routerId)
     if (known) return known
-    const { dataDir, networks, log } = this.#options
+    const { dataDir, networks, isNeeded, log } = this.#options
     const namespace = namespaceName(dataDir, routerId)
-    const parts = { routerId, namespace, networks, state: this.#state, dhcpUser: this.#dhcpUser, log }
+    const parts = { routerId, namespace, networks, state: this.#state, dhcpUser: this.#dhcpUser, isNeeded, log }
     const router = new Router(parts, held)
     this.#routers.set(routerId, router)
     return router

@@ -1,0 +1,172 @@
+/** What the network API says is what packets do: a tenant's networks, tried from inside real guests. */
+import assert from 'node:assert/strict'
+import { execFileSync } from 'node:child_process'
+import { after, before, describe, test } from 'node:test'
+import { until } from '../support/until.ts'
+import { TenantCloud, type TenantServer } from './tenant-cloud.ts'
+
+const ping = (address: string, options = '') => `ping -c 1 -W 3 ${options} ${address}`
+/** Succeeds when a TCP connection opens: sshd says its version first. */
+const reaches = (address: string, port = 22) => `nc -w 5 ${address} ${port} </dev/null | grep -q SSH`
+
+describe('networks of a tenant with real guests', () => {
+  let cloud: TenantCloud
+  /** `a` and `b` on one network, `c` on a second behind the same router, `d` elsewhere with the address of `a`. */
+  let a: TenantServer
+  let b: TenantServer
+  let c: TenantServer
+  let d: TenantServer
+  let routerId: string
+  let outside: { id: string; ip: string }
+  const inA = (command: string) => cloud.sshFromOutside(outside.ip, command)
+  const network: TenantCloud['client']['network'] = (...call) => cloud.client.network(...call)
+
+  before(async () => {
+    cloud = await TenantCloud.open()
+    const [first, second, third] = [
+      await cloud.makeNetwork('first', '10.20.0.0/24'),
+      await cloud.makeNetwork('second', '10.30.0.0/24'),
+      await cloud.makeNetwork('third', '10.20.0.0/24'),
+    ]
+    routerId = await cloud.makeRouter('between', [first.subnetId, second.subnetId])
+    const ids = [
+      await cloud.makeServer('a', first.networkId, { fixed_ip: '10.20.0.50' }),
+      await cloud.makeServer('b', first.networkId),
+      await cloud.makeServer('c', second.networkId),
+      await cloud.makeServer('d', third.networkId, { fixed_ip: '10.20.0.50' }),
+    ]
+    const [one, two, three, four] = [
+      await cloud.untilUp(ids[0] ?? ''),
+      await cloud.untilUp(ids[1] ?? ''),
+      await cloud.untilUp(ids[2] ?? ''),
+      await cloud.untilUp(ids[3] ?? ''),
+    ]
+    a = one
+    b = two
+    c = three
+    d = four
+    outside = await cloud.giveFloatingIp(a.id)
+    await cloud.untilWorks('ssh to the floating IP', () => inA('true'))
+  })
+  after(() => cloud?.[Symbol.asyncDispose]())
+
+  test('the floating IP leads to its server, and the world sees the server under it', async () => {
+    assert.equal(await inA('hostname'), 'a\n')
+    const { server } = await cloud.client.get(`/servers/${a.id}`)
+    assert.ok(JSON.stringify(server.addresses).includes(outside.ip), 'the server shows its floating IP')
+    // What sshd calls the other side of a connection back from outside is who the server is there.
+    const { floatingips } = await network('GET', `/floatingips?port_id=${a.portId}`)
+    assert.equal(floatingips[0].status, 'ACTIVE')
+  })
+
+  test('guests of one network ping each other and talk TCP, until their groups forbid it', async () => {
+    await inA(ping(b.address))
+    await inA(reaches(b.address))
+
+    const { security_group: closed } = await network('POST', '/security-groups', { security_group: { name: 'closed' } })
+    for (const rule of closed.security_group_rules) {
+      if (rule.direction === 'ingress') await network('DELETE', `/security-group-rules/${rule.id}`)
+    }
+    await network('PUT', `/ports/${b.portId}`, { port: { security_groups: [closed.id] } })
+    await cloud.untilFails('the ping is blocked', () => inA(ping(b.address)))
+    await assert.rejects(inA(reaches(b.address)))
+
+    const allow = (rule: object) =>
+      network('POST', '/security-group-rules', {
+        security_group_rule: { security_group_id: closed.id, direction: 'ingress', ...rule },
+      })
+    await allow({ protocol: 'icmp' })
+    await cloud.untilWorks('one rule allows the ping', () => inA(ping(b.address)))
+    await assert.rejects(inA(reaches(b.address)), 'and nothing else')
+
+    const { ports } = await network('GET', `/ports?id=${a.portId}`)
+    await allow({
+      protocol: 'tcp',
+      port_range_min: '22',
+      port_range_max: '22',
+      remote_group_id: ports[0].security_groups[0],
+    })
+    await cloud.untilWorks('a rule allows the members of a group', () => inA(reaches(b.address)))
+    await assert.rejects(cloud.sshFromInside(c, reaches(b.address)).then(() => cloud.sshFromInside(b, 'true')))
+  })
+
+  test('an established connection ends with the rule that allowed it', async () => {
+    const { ports } = await network('GET', `/ports?id=${a.portId}`)
+    const group = ports[0].security_groups[0]
+    const { security_group_rules: rules } = await network('GET', `/security-group-rules?security_group_id=${group}`)
+    const ssh = rules.find((rule: { port_range_min: number }) => rule.port_range_min === 22)
+    await using ticks = cloud.listenFromOutside(outside.ip, 'while sleep 0.2; do echo tick; done')
+    await until('the connection talks', () => ticks.heard > 3)
+    await network('DELETE', `/security-group-rules/${ssh.id}`)
+    await until('the connection is silent', () => ticks.silentMs > 3_000)
+    await assert.rejects(inA('true'), 'no new connection comes in')
+    const { id: _, tenant_id: __, ...again } = ssh
+    await network('POST', '/security-group-rules', { security_group_rule: again })
+    await cloud.untilWorks('the rule is back', () => inA('true'))
+  })
+
+  test('a guest that lies about its address is not heard', async () => {
+    await inA('ip addr add 10.20.0.250/24 dev eth0')
+    await assert.rejects(inA(ping(b.address, '-I 10.20.0.250')))
+    await inA('ip addr del 10.20.0.250/24 dev eth0')
+    await inA(ping(b.address))
+  })
+
+  test('a router joins two networks, and leads out', async () => {
+    await inA(ping(c.address))
+    await inA(ping('172.24.4.1'))
+    await cloud.sshFromInside(c, ping('172.24.4.1'))
+    const other = await cloud.giveFloatingIp(c.id)
+    await cloud.untilWorks('hairpin: from inside to a floating IP', () => inA(reaches(other.ip)))
+    await inA(reaches(outside.ip))
+    await cloud.client.act(c.id, { removeFloatingIp: { address: other.ip } })
+    await cloud.untilFails('the floating IP leads nowhere', () => inA(reaches(other.ip)))
+  })
+
+  test('two networks with the same addresses know nothing of each other', async () => {
+    const ask = 'wget -qO- http://169.254.169.254/openstack/latest/meta_data.json'
+    assert.equal(JSON.parse(await inA(ask)).uuid, a.id)
+    assert.equal(JSON.parse(await cloud.sshFromInside(d, ask)).uuid, d.id)
+    assert.equal(d.address, a.address)
+    await assert.rejects(cloud.sshFromInside(d, ping(b.address)))
+  })
+
+  test('a card comes into a running guest with its address, and goes again', async () => {
+    const { body } = await cloud.client.ask('POST', `/servers/${a.id}/os-interface`, {
+      interfaceAttachment: { net_id: c.networkId },
+    })
+    const { port_id, fixed_ips } = body.interfaceAttachment
+    await until('the guest has the address', async () =>
+      (await inA('ip -4 -o addr show')).includes(`${fixed_ips[0].ip_address}/`),
+    )
+    const { status } = await cloud.client.ask('DELETE', `/servers/${a.id}/os-interface/${port_id}`)
+    assert.equal(status, 202)
+    await until(
+      'the card is gone',
+      async () => !(await inA('ip -4 -o addr show')).includes(`${fixed_ips[0].ip_address}/`),
+    )
+    assert.deepEqual((await network('GET', `/ports?id=${port_id}`)).ports, [])
+  })
+
+  test('a disabled port passes nothing', async () => {
+    await network('PUT', `/ports/${b.portId}`, { port: { admin_state_up: 'false' } })
+    await cloud.untilFails('the port is closed', () => inA(ping(b.address)))
+    await network('PUT', `/ports/${b.portId}`, { port: { admin_state_up: 'true' } })
+    await cloud.untilWorks('the port is open', () => inA(ping(b.address)))
+  })
+
+  test('a namespace that somebody removed is made again', async () => {
+    execFileSync('ip', ['netns', 'delete', cloud.namespaceOf(routerId)])
+    await cloud.untilWorks('the router is back', () => inA('true'))
+    await inA(ping(c.address))
+  })
+
+  test('networks go on while Novella is dead, and follow again when it is back', async () => {
+    await cloud.novella.stop('SIGKILL')
+    await inA('true')
+    await cloud.start()
+    await inA(ping(c.address))
+    await network('PUT', `/ports/${b.portId}`, { port: { admin_state_up: 'false' } })
+    await cloud.untilFails('changes arrive', () => inA(ping(b.address)))
+  })
+})
