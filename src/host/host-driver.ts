@@ -156,6 +156,11 @@ export interface CardPlan {
   mtu: number
 }
 
+/** A card and whose it is. */
+export interface ServerCard extends CardPlan {
+  serverId: string
+}
+
 export interface HostServer {
   serverId: string
   power: Power

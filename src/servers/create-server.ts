@@ -10,8 +10,10 @@ import type { Caller } from '../http/policy.ts'
 import { findImage } from '../images/image-store.ts'
 import { findKeypair } from '../keypairs/keypair-store.ts'
 import { newId, newPassword } from '../lib/ids.ts'
+import { assertNetworkQuota } from '../network-api/network-quotas.ts'
 import { bindPort, insertPort } from '../ports/port-store.ts'
 import { DEFAULT_GROUP, ensureDefaultGroup, listGroupsNamed } from '../security-groups/security-group-store.ts'
+import { asComputeError } from './compute-errors.ts'
 import type { CreateServerRequest } from './server-schema.ts'
 import { readUsage, takeNumbers, takeTurn } from './server-store.ts'
 import { readWishedNetworks, type WishedCard } from './wished-networks.ts'
@@ -52,6 +54,7 @@ export async function acceptCreateServer(cloud: Cloud, tx: Tx, caller: Caller, w
   const firstNumber = await takeNumbers(tx, count)
   const name = wish.name.trim()
   const ids: string[] = []
+  await assertPortQuota(tx, caller, count * cards.filter((card) => 'networkId' in card).length)
   for (let index = 0; index < count; index++) {
     const id = newId()
     ids.push(id)
@@ -243,6 +246,14 @@ async function fitQuota(
   fit('cores', flavor.vcpus, used.vcpus, quotaVcpus)
   fit('ram', flavor.ramMib, used.ramMib, quotaRamMib)
   return count
+}
+
+/** @throws ApiError forbidden when the project may not have so many more ports. */
+async function assertPortQuota(tx: Tx, { projectId }: Caller, more: number): Promise<void> {
+  if (more === 0) return
+  await assertNetworkQuota(tx, projectId, 'port', more).catch((error: unknown) => {
+    throw asComputeError(error)
+  })
 }
 
 /** Makes a port for each card, or takes the one that the caller made. */

@@ -62,14 +62,14 @@ test('a setting that is no uplink is refused in words', async () => {
   assert.match(stderr, /--uplink is "bridge=no such"; it must be none, nat, or bridge=NAME/)
 })
 
-test('edge needs a command and a cloud with a gateway', async () => {
+test('edge needs a command and a cloud with a server', async () => {
   using data = new DataDirectory()
   const without = await novella('edge', '--data', data.path)
   assert.deepEqual([without.code, without.stdout], [1, ''])
   assert.match(without.stderr, /novella edge ssh root@FLOATING_IP/)
   const early = await novella('edge', '--data', data.path, 'true')
   assert.equal(early.code, 1)
-  assert.match(early.stderr, /first router that has a gateway/)
+  assert.match(early.stderr, /comes with the first server/)
   const bridged = await novella('edge', '--uplink=bridge=br0', 'true')
   assert.match(bridged.stderr, /is your own network: run true there/)
 })

@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict'
 import { execFileSync } from 'node:child_process'
 import { after, before, describe, test } from 'node:test'
+import { tapName } from '../../src/host/linux-network/names.ts'
 import { until } from '../support/until.ts'
 import { TenantCloud, type TenantServer } from './tenant-cloud.ts'
 
@@ -159,6 +160,13 @@ describe('networks of a tenant with real guests', () => {
     execFileSync('ip', ['netns', 'delete', cloud.namespaceOf(routerId)])
     await cloud.untilWorks('the router is back', () => inA('true'))
     await inA(ping(c.address))
+  })
+
+  test('a tap that somebody removed is made again, and its guest gets a card that works', async () => {
+    const tap = tapName(b.portId)
+    execFileSync('ip', ['-n', cloud.namespaceOf(b.networkId), 'link', 'delete', tap])
+    await assert.rejects(inA(ping(b.address)))
+    await cloud.untilWorks('the guest is reached again', () => inA(ping(b.address)))
   })
 
   test('networks go on while Novella is dead, and follow again when it is back', async () => {

@@ -34,6 +34,24 @@ for (const database of DATABASES) {
       }
     })
 
+    test('cards count as ports of the project, and those that were made before do not count again', async () => {
+      const cloud = shared()
+      const client = await cloud.stranger()
+      await createServer(cloud, {}, client)
+      const { projectId } = client
+      await cloud.cloud.db.transaction((tx) =>
+        tx.insertInto('networkQuotas').values({ projectId, resource: 'port', most: 2 }).execute(),
+      )
+      const before = await countRows(cloud)
+      const refused = await client.post('/servers', await cloud.wish({ max_count: 2, min_count: 2 }))
+      assert.equal(refused.statusCode, 403, refused.body)
+      assert.match(refused.json().forbidden.message, /Quota exceeded.*port/)
+      assert.deepEqual(await countRows(cloud), before)
+      const { id: port } = await addPort(cloud, { projectId, networkId: SHARED })
+      await createServer(cloud, { networks: [{ port }] }, client)
+      assert.equal((await client.post('/servers', await cloud.wish())).statusCode, 403)
+    })
+
     test('security groups are those named, each once, on every card', async () => {
       const cloud = shared()
       const client = await cloud.stranger()

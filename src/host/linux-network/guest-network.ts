@@ -9,8 +9,8 @@
  * on the way. One change of a network at a time. An external network is a bridge and nothing else.
  */
 import type { Logger } from 'pino'
-import type { NetworkPlan, PortPlan, SecurityGroupPlan } from '../host-driver.ts'
-import { type DhcpConfig, type DhcpFiles, dhcpFiles, planDhcp } from './dhcp-config.ts'
+import type { NetworkPlan, PortPlan, SecurityGroupPlan, ServerCard } from '../host-driver.ts'
+import { type DhcpFiles, dhcpFiles } from './dhcp-config.ts'
 import { ensureDnsmasq, findDnsmasq, stopDnsmasq } from './dnsmasq.ts'
 import { findFilterDrift, hasFilters, hasFlowLimit, readFilters } from './filters.ts'
 import { buildFlowLimit } from './flow-limit.ts'
@@ -26,14 +26,16 @@ import {
   withoutPort,
   withPort,
 } from './held-network.ts'
-import { type ObservedLink, planLinks, type TapUser } from './link-plan.ts'
+import type { ObservedLink, TapUser } from './link-plan.ts'
+import { MadeTaps } from './made-taps.ts'
 import { MetadataListener } from './metadata-listener.ts'
 import type { AnswerMetadata } from './metadata-server.ts'
-import { BRIDGE, tapName } from './names.ts'
+import { tapName } from './names.ts'
 import { applyFilters, applySettings, changeLinks, findSettingDrift, setBridgeIpv6 } from './namespace.ts'
 import { NamespaceHold } from './namespace-hold.ts'
+import { bridgeOf, designNetwork, type NetworkDesign, type Prepared } from './network-design.ts'
 import type { NetworkState } from './network-state.ts'
-import { planFilters, speaksIpv6 } from './nft-rules.ts'
+import { speaksIpv6 } from './nft-rules.ts'
 import { changeScript, type Ruleset, replaceScript } from './ruleset.ts'
 
 export interface GuestNetworkParts {
@@ -43,31 +45,13 @@ export interface GuestNetworkParts {
   tapUser: TapUser
   dhcpUser: { name: string; group: string }
   answerMetadata: AnswerMetadata
+  /** Called with a card whose tap had gone and was made anew: a guest that runs holds the old one, which is dead. */
+  onTapRemade: (card: ServerCard) => void
   log: Logger
 }
 
 /** What is found where the namespace has lost its name. */
 const GONE = 'namespace gone'
-
-/** A namespace as this process last left it; `inode` tells it from a later one of the same name. */
-interface Prepared {
-  inode: number
-  filters?: Ruleset
-  /** The text of `filters` in force, once it was seen to be right. */
-  seenFilters?: string
-  /** Whether the kernel limits connections; undefined until it was tried. */
-  isLimited?: boolean
-  links?: ObservedLink[]
-  /** Whether a bridge, by its number, was told to speak IPv6. */
-  ipv6?: { ifindex: number | undefined; speaks: boolean }
-}
-
-interface Design {
-  network: NetworkPlan
-  filters: Ruleset
-  dhcp: DhcpConfig | undefined
-  linkChanges: (observed: readonly ObservedLink[], prepared: Prepared) => string[]
-}
 
 export class GuestNetwork implements AsyncDisposable {
   readonly #parts: GuestNetworkParts
@@ -76,6 +60,7 @@ export class GuestNetwork implements AsyncDisposable {
   #held: HeldNetwork
   #prepared: Prepared | undefined
   #listener: MetadataListener | undefined
+  readonly #madeTaps = new MadeTaps()
   #last: Promise<unknown> = Promise.resolve()
 
   /** @param held what earlier runs were asked to hold. */
@@ -138,6 +123,7 @@ export class GuestNetwork implements AsyncDisposable {
       if (!this.isHeld) return await this.#tearDown()
       if (this.#held.network && (await this.#hold.read()) !== undefined) {
         await this.#settle(this.#design(this.#held.network, this.#held))
+        this.#reportRemade(this.#held)
       }
     })
   }
@@ -159,6 +145,7 @@ export class GuestNetwork implements AsyncDisposable {
       if (this.#prepared) this.#prepared = { inode: this.#prepared.inode }
       await this.#settle(wanted)
       await applySettings(namespace)
+      this.#reportRemade(this.#held)
       return found
     })
   }
@@ -178,7 +165,7 @@ export class GuestNetwork implements AsyncDisposable {
   }
 
   /** What comes is on disk before it is made. */
-  async #make(next: HeldNetwork, settle = (wanted: Design) => this.#settle(wanted)): Promise<void> {
+  async #make(next: HeldNetwork, settle = (wanted: NetworkDesign) => this.#settle(wanted)): Promise<void> {
     const { state, networkId } = this.#parts
     if (!next.network) throw new Error(`Nothing is known of network ${networkId}`)
     const before = this.#held
@@ -186,7 +173,16 @@ export class GuestNetwork implements AsyncDisposable {
     await state.write(networkId, before, next)
     this.#held = next
     await settle(wanted)
+    this.#reportRemade(before)
     await state.remove(networkId, before, next)
+  }
+
+  /** Tells of taps that were made though their ports were held before. */
+  #reportRemade({ ports, network }: HeldNetwork): void {
+    const { networkId, onTapRemade } = this.#parts
+    for (const { portId, serverId, macAddress } of this.#madeTaps.takeOf(ports.values())) {
+      if (network) onTapRemade({ portId, serverId, macAddress, networkId, mtu: network.mtu })
+    }
   }
 
   /** What goes stays on disk until it is gone. */
@@ -201,30 +197,11 @@ export class GuestNetwork implements AsyncDisposable {
     this.#held = isEmpty(next) ? NOTHING_HELD : next
   }
 
-  /**
-   * Everything the network should be, worked out before anything is written or touched.
-   * @throws Error when a plan carries a value that is none.
-   */
-  #design(network: NetworkPlan, held: HeldNetwork): Design {
-    const { tapUser, dhcpUser } = this.#parts
-    const ports = [...held.ports.values()].sort((a, b) => a.number - b.number)
-    const unread = new Set([...held.damaged].map(tapName))
-    const links = { network, portIds: [...held.ports.keys()], ends: held.ends }
-    planLinks({ ...links, speaksIpv6: true }, [], tapUser) // a value that is none shows now
-    return {
-      network,
-      filters: planFilters({ network, ports, groups: held.groups, members: held.members }),
-      dhcp: planDhcp(network, ports, this.#files, dhcpUser),
-      linkChanges: (observed, { ipv6 }) => {
-        const known = observed.filter(({ ifname }) => !unread.has(ifname))
-        const bridge = bridgeOf(observed)
-        const speaks = ipv6?.speaks === true && bridge !== undefined && ipv6.ifindex === bridge.ifindex
-        return planLinks({ ...links, speaksIpv6: speaks }, known, tapUser)
-      },
-    }
+  #design(network: NetworkPlan, held: HeldNetwork): NetworkDesign {
+    return designNetwork(network, held, { ...this.#parts, files: this.#files })
   }
 
-  async #settle({ network, filters, dhcp, linkChanges }: Design): Promise<void> {
+  async #settle({ network, filters, dhcp, linkChanges }: NetworkDesign): Promise<void> {
     const { networkId, namespace, answerMetadata, log } = this.#parts
     const prepared = await this.#prepare()
     // Before there are filters a tap would pass everything; once there are, one they do not know passes nothing.
@@ -240,7 +217,7 @@ export class GuestNetwork implements AsyncDisposable {
   }
 
   /** The filters alone, where everything else was made by this process already. */
-  async #settleFilters(wanted: Design): Promise<void> {
+  async #settleFilters(wanted: NetworkDesign): Promise<void> {
     const prepared = this.#prepared
     if (!prepared?.links || prepared.inode !== (await this.#hold.read())) return await this.#settle(wanted)
     await this.#applyFilters(prepared, wanted.filters)
@@ -271,17 +248,23 @@ export class GuestNetwork implements AsyncDisposable {
    * came of it: when the namespace was changed by hand meanwhile, that goes wrong or leaves something to do, and the
    * second round knows better.
    */
-  async #changeLinks(prepared: Prepared, plan: Design['linkChanges']): Promise<void> {
+  async #changeLinks(prepared: Prepared, plan: NetworkDesign['linkChanges']): Promise<void> {
     const { namespace } = this.#parts
     const expected = prepared.links ? plan(prepared.links, prepared) : []
     delete prepared.links
-    const seen = await changeLinks(namespace, expected).catch(() => changeLinks(namespace, []))
+    const seen = await this.#runLinks(expected).catch(() => changeLinks(namespace, []))
     const missing = plan(seen, prepared)
-    prepared.links = missing.length > 0 ? await changeLinks(namespace, missing) : seen
+    prepared.links = missing.length > 0 ? await this.#runLinks(missing) : seen
+  }
+
+  async #runLinks(commands: readonly string[]): Promise<ObservedLink[]> {
+    const seen = await changeLinks(this.#parts.namespace, commands)
+    this.#madeTaps.note(commands)
+    return seen
   }
 
   /** A setting of the kernel lies between making the bridge and giving it IPv6 addresses. */
-  async #settleIpv6(prepared: Prepared, network: NetworkPlan, plan: Design['linkChanges']): Promise<void> {
+  async #settleIpv6(prepared: Prepared, network: NetworkPlan, plan: NetworkDesign['linkChanges']): Promise<void> {
     const speaks = speaksIpv6(network) && !network.isExternal
     const ifindex = bridgeOf(prepared.links ?? [])?.ifindex
     if (prepared.ipv6 ? prepared.ipv6.ifindex === ifindex && prepared.ipv6.speaks === speaks : !speaks) return
@@ -328,7 +311,7 @@ export class GuestNetwork implements AsyncDisposable {
   }
 
   /** What of the world is not as designed; empty when all is. */
-  async #findDrift({ filters, dhcp, linkChanges }: Design): Promise<string[]> {
+  async #findDrift({ filters, dhcp, linkChanges }: NetworkDesign): Promise<string[]> {
     const { namespace } = this.#parts
     const inode = await this.#hold.read()
     if (inode === undefined) return [GONE]
@@ -383,6 +366,3 @@ export class GuestNetwork implements AsyncDisposable {
     return result
   }
 }
-
-const bridgeOf = (links: readonly ObservedLink[]): ObservedLink | undefined =>
-  links.find(({ ifname }) => ifname === BRIDGE)

@@ -7,7 +7,7 @@
  */
 import { setTimeout as delay } from 'node:timers/promises'
 import type { Logger } from 'pino'
-import type { NetworkPlan, PortPlan, RouterPlan, SecurityGroupPlan } from '../host-driver.ts'
+import type { NetworkPlan, PortPlan, RouterPlan, SecurityGroupPlan, ServerCard } from '../host-driver.ts'
 import type { HostNetwork } from '../qemu/host-network.ts'
 import { pickDnsmasqUser, readArguments } from './dnsmasq.ts'
 import { GuestNetwork } from './guest-network.ts'
@@ -49,6 +49,7 @@ export class LinuxNetwork implements HostNetwork, RouterEnds {
   /** In which network each port is: port → network id. */
   readonly #placed = new Map<string, string>()
   readonly #routers: Routers
+  readonly #listeners = new Set<(card: ServerCard) => void>()
   readonly #closing = new AbortController()
   #care: Promise<void> | undefined
   #dhcpUser = { name: 'nobody', group: 'nogroup' }
@@ -129,6 +130,10 @@ export class LinuxNetwork implements HostNetwork, RouterEnds {
     return { portIds: [...this.#placed.keys()], routerIds: this.#routers.routerIds }
   }
 
+  onTapRemade(listener: (card: ServerCard) => void): void {
+    this.#listeners.add(listener)
+  }
+
   async findTap(portId: string): Promise<{ namespace: string; tapName: string } | undefined> {
     const networkId = this.#placed.get(portId)
     if (networkId === undefined) return undefined
@@ -146,7 +151,11 @@ export class LinuxNetwork implements HostNetwork, RouterEnds {
     const known = this.#networks.get(networkId)
     if (known) return known
     const { dataDir, tapUser, answerMetadata, log } = this.#options
-    const parts = { networkId, state: this.#state, tapUser, dhcpUser: this.#dhcpUser, answerMetadata, log }
+    const onTapRemade = (card: ServerCard) => {
+      for (const listener of this.#listeners) listener(card)
+    }
+    const served = { tapUser, dhcpUser: this.#dhcpUser, answerMetadata, onTapRemade }
+    const parts = { networkId, state: this.#state, ...served, log }
     const network = new GuestNetwork({ ...parts, namespace: namespaceName(dataDir, networkId) }, held)
     this.#networks.set(networkId, network)
     return network

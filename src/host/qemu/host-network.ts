@@ -1,4 +1,4 @@
-import type { NetworkPlan, PortPlan, RouterPlan, SecurityGroupPlan } from '../host-driver.ts'
+import type { NetworkPlan, PortPlan, RouterPlan, SecurityGroupPlan, ServerCard } from '../host-driver.ts'
 
 /**
  * The network of one host as the QEMU driver needs it. The driver hands ports through and asks where a port's tap is;
@@ -20,6 +20,11 @@ export interface HostNetwork extends AsyncDisposable {
   ensureRouter(router: RouterPlan): Promise<void>
   removeRouter(routerId: string): Promise<void>
   readNetworking(): Promise<{ portIds: string[]; routerIds: string[] }>
+  /**
+   * Calls `listener` with a card whose tap had gone and was made anew: a guest that runs holds the old one, which is dead.
+   * Call it before `start`, which may find such.
+   */
+  onTapRemade(listener: (card: ServerCard) => void): void
   /** The network namespace, by name, and the tap device in it; undefined when there is none. */
   findTap(portId: string): Promise<{ namespace: string; tapName: string } | undefined>
 }

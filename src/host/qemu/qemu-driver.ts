@@ -9,10 +9,7 @@
  */
 import { existsSync, lchownSync } from 'node:fs'
 import { rm } from 'node:fs/promises'
-import { connect } from 'node:net'
 import type { Duplex } from 'node:stream'
-import type { Logger } from 'pino'
-import type { Clock } from '../../lib/clock.ts'
 import {
   type CardPlan,
   type DiskPlan,
@@ -26,6 +23,7 @@ import {
   type Power,
   type RouterPlan,
   type SecurityGroupPlan,
+  type ServerCard,
   type ServerPlan,
 } from '../host-driver.ts'
 import { type Accelerator, chooseAccelerator, kvmGroup } from './accelerator.ts'
@@ -36,10 +34,11 @@ import { plugCard, unplugCard } from './guest-cards.ts'
 import { Guests } from './guests.ts'
 import { demandMemory, readMemory, readSpace, readVcpus } from './host-facts.ts'
 import { rejectAsHostError, toHostError } from './host-failure.ts'
-import type { HostNetwork } from './host-network.ts'
 import { KeyedLock } from './keyed-lock.ts'
 import { launchCommand, type Tap, tapFds } from './launch-command.ts'
+import { openScreen } from './open-screen.ts'
 import { qemuArgs } from './qemu-args.ts'
+import type { QemuDriverOptions } from './qemu-driver-options.ts'
 import { findQemuPrograms, type QemuPrograms } from './qemu-programs.ts'
 import { readBootId } from './run-record.ts'
 import { baseOfDisk, ensureOverlay, findDirectBoot } from './server-disk.ts'
@@ -48,28 +47,6 @@ import { canHaveServerUsers, ensureServerUser, FIRST_SERVER_UID, type User } fro
 import { closeSockets } from './sockets-directory.ts'
 import { readQemuLog, startQemu } from './start-qemu.ts'
 import { prepareState, type StateDirectory } from './state-directory.ts'
-
-export interface QemuDriverOptions {
-  /** Absolute. The driver keeps its state in `servers/` below it, and a few small files beside. */
-  dataDir: string
-  /**
-   * Absolute. `<imageId>/disk.qcow2` below it, and for a boot without boot loader `kernel`, `initrd`, `cmdline`. The
-   * directory of an image may be a link to `<imageId>.<hex>` beside it; its target may change, a disk never.
-   */
-  imagesDir: string
-  hostName: string
-  accelerator: 'auto' | Accelerator
-  /** How many guests may boot at once. */
-  concurrentBoots: number
-  /** Whom QEMU runs as when the accelerator is tried, and where servers cannot have users of their own. */
-  user: { uid: number; gid: number }
-  /** Started and disposed with the driver. */
-  network: HostNetwork
-  clock: Clock
-  log: Logger
-  /** Where programs are looked for, colon-separated; Debian's system directories by default. */
-  searchPath?: string
-}
 
 /** Memory QEMU takes besides the guest's own, in MiB: measured 220 for a guest of 128 under TCG. */
 const OVERHEAD_MIB = 128
@@ -112,11 +89,16 @@ export class QemuDriver implements HostDriver {
     if (cgroups.kind === 'none') log.warn('no control groups on this machine: guests run without CPU and memory limits')
     const choice = { wish: this.#options.accelerator, programs, user, dataDir, log }
     const accelerator = await chooseAccelerator(choice).catch(rejectAsHostError)
+    const remade: ServerCard[] = []
+    let replug = (card: ServerCard): void => void remade.push(card)
+    this.#options.network.onTapRemade((card) => replug(card))
     await this.#options.network.start()
     const nudge = () => this.#nudge()
     const guests = new Guests({ serversDir, cgroups, concurrentBoots, clock, log, nudge })
     guests.findAll()
     this.#started = { guests, programs, accelerator, greeting, serversDir, hasServerUsers }
+    replug = (card) => void this.#replug(card)
+    for (const card of remade) replug(card)
   }
 
   #prepareState(hasServerUsers: boolean): StateDirectory {
@@ -218,6 +200,23 @@ export class QemuDriver implements HostDriver {
       const tap = await this.#options.network.findTap(portId)
       await unplugCard(guest, portId, tap?.tapName)
     })
+  }
+
+  /** Gives a guest that runs its card anew: the tap it holds is dead. */
+  async #replug({ serverId, ...card }: ServerCard): Promise<void> {
+    const { portId } = card
+    const { log } = this.#options
+    try {
+      if (!this.#ready.guests.find(serverId)) return
+      await this.removeCard(serverId, portId)
+      await this.ensureCard(serverId, card)
+      log.warn({ serverId, portId }, 'The tap of a network card had gone; the guest was given the card anew')
+    } catch (error) {
+      log.error(
+        { err: error, serverId, portId },
+        'The tap of a network card had gone; a restart of the server mends it',
+      )
+    }
   }
 
   /**
@@ -354,17 +353,7 @@ export class QemuDriver implements HostDriver {
     if (!guests.find(serverId) || !existsSync(files.vnc)) {
       throw new HostError('notRunning', 'The server is not running.')
     }
-    const socket = connect(files.vnc)
-    // A screen that breaks closes, and that is all its reader has to know.
-    socket.on('error', () => {})
-    return await new Promise((resolve, reject) => {
-      const refuse = (cause: Error) => reject(new HostError('notRunning', 'The server is not running.', { cause }))
-      socket.once('error', refuse)
-      socket.once('connect', () => {
-        socket.off('error', refuse)
-        resolve(socket)
-      })
-    })
+    return await openScreen(files.vnc)
   }
 
   onNudge(listener: () => void): () => void {
