@@ -6,12 +6,13 @@ import { run } from './bare-guest.ts'
 import {
   externalPlan,
   floatingIp,
+  guestPort,
   listLeftNamespaces,
   networkPlan,
   RouterWorld,
   routerPlan,
 } from './linux-router-world.ts'
-import { Agent, PATIENCE_MS, SILENCE_MS } from './stand-in.ts'
+import { Agent, PATIENCE_MS, SILENCE_MS, StandIn } from './stand-in.ts'
 
 after(async () => assert.deepEqual(await listLeftNamespaces(), [], 'namespaces were left behind'))
 
@@ -223,6 +224,33 @@ test('a sender that never pauses is led elsewhere as soon as its floating IP is'
   await reaches(web, 'one')
   await world.ensureRouter({ ...plan, floatingIps: [floatingIp(FLOATING, '10.0.0.6')] })
   await reaches(other, 'two')
+})
+
+test('a guest without filters cannot send through its router in the name of a guest behind it', async () => {
+  await using world = await RouterWorld.open()
+  const [left, right] = [networkPlan(['10.0.0.0/24']), networkPlan(['10.0.1.0/24'])]
+  await world.ensureRouter(routerPlan([left, right]))
+  await using victim = await world.plugGuest(right, '10.0.1.5')
+  const port = { ...guestPort(left, '10.0.0.5'), antiSpoofing: false, securityGroups: null }
+  world.willRemove(port.portId)
+  await world.network.ensurePort(port)
+  await using liar = await StandIn.plug(world.network, port)
+  await liar.change('addr add 10.0.1.77/32 dev eth0', 'route add default via 10.0.0.1')
+  await victim.agent.ask({ ask: 'listenUdp', port: 53 })
+
+  const heard: string[] = []
+  const send = (from: string, text: string) =>
+    liar.agent.ask({ ask: 'sendUdp', address: '10.0.1.5', port: 53, from, text })
+  const untilHeard = (text: string) =>
+    until(`'${text}' comes`, async () => {
+      await send('10.0.0.5', text)
+      heard.push(...((await victim.agent.ask({ ask: 'heard' })) as string[]))
+      return heard.includes(text)
+    })
+  await untilHeard('before')
+  await send('10.0.1.77', 'lie')
+  await untilHeard('after')
+  assert.ok(!heard.includes('lie'))
 })
 
 test('a limited floating IP goes through a class of its rate on either side, and the others through none', async () => {

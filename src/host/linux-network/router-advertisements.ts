@@ -1,6 +1,9 @@
 /**
  * Router advertisements: guests on networks with IPv6 learn their default route, and with SLAAC their prefix, from the
  * router itself. A dnsmasq that does nothing else; addresses by DHCPv6 come from the network's own. Pure.
+ *
+ * Only the router that has a subnet's gateway address speaks: anybody may join a shared network with a router of their
+ * own by some other address, and who advertises gets everybody's traffic.
  */
 import { isIPv6 } from 'node:net'
 import { join } from 'node:path'
@@ -20,7 +23,10 @@ export function planAdvertisements(
   if (!design.isUp) return undefined
   const told = design.devices
     .filter(({ isGateway }) => !isGateway)
-    .map(({ name, network }) => ({ name, subnets: network.subnets.filter(isTold) }))
+    .map(({ name, network, addresses }) => ({
+      name,
+      subnets: network.subnets.filter((subnet) => isTold(subnet) && isGatewayOf(subnet, addresses)),
+    }))
     .filter(({ subnets }) => subnets.length > 0)
   if (told.length === 0) return undefined
   return [
@@ -44,6 +50,9 @@ export function planAdvertisements(
 export const advertiserPidFile = (directory: string): string => join(directory, 'advertiser.pid')
 
 const isTold = ({ ipVersion, ipv6Mode }: SubnetPlan): boolean => ipVersion === 6 && ipv6Mode !== null
+
+const isGatewayOf = ({ gatewayIp, cidr }: SubnetPlan, addresses: readonly string[]): boolean =>
+  gatewayIp !== null && addresses.includes(`${formatAddress(parseAddress(gatewayIp))}/${parseNetwork(cidr).bits}`)
 
 function subnetArgs(subnet: SubnetPlan, index: number): string[] {
   const network = parseNetwork(subnet.cidr)

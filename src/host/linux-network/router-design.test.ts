@@ -3,6 +3,7 @@ import { test } from 'node:test'
 import type { RouterPlan } from '../host-driver.ts'
 import { buildEdgeRules, designEdge } from './edge.ts'
 import { numberLimits, planQueues, readClasses } from './floating-limits.ts'
+import { planAdvertisements } from './router-advertisements.ts'
 import { designRouter } from './router-design.ts'
 import { exampleRouter, externalNetwork, innerNetwork, routerPort } from './router-example.ts'
 import { planRouterLinks, planRouterRoutes, type RouterLink } from './router-links.ts'
@@ -191,6 +192,36 @@ test('rules: without a gateway nothing is translated, and a router that is not u
     rules({ gateway: { ...routerPort('port-out', externalNetwork(), '203.0.113.2'), hasSnat: false } }),
     /oifname \S+ ip saddr != /,
   )
+})
+
+test('rules: an inside source counts only from its own side, and nothing goes to link-local addresses', () => {
+  const script = buildRouterRules(designRouter(exampleRouter()))
+  const [, forward = ''] = /chain forward \{\n([^}]*)\}/.exec(script) ?? []
+  const name = interfaceName('port-a')
+  const lines = forward.split('\n').map((line) => line.trim())
+  assert.deepEqual(
+    lines.filter(
+      (line) => line.startsWith('ip daddr') || line.includes('saddr 10.') || line.startsWith('iifname != "in-'),
+    ),
+    [
+      'ip daddr 169.254.0.0/16 drop',
+      `iifname != "${name}" ip saddr 10.0.0.0/24 drop`,
+      `iifname != "${name}" ip6 saddr fd00::/64 drop`,
+    ],
+  )
+})
+
+test('only who has the gateway address of a subnet advertises itself to the guests there', () => {
+  const user = { name: 'nobody', group: 'nogroup' }
+  const args = (...addresses: string[]) =>
+    planAdvertisements(
+      designRouter(exampleRouter({ interfaces: [routerPort('port-a', innerNetwork(), ...addresses)] })),
+      '/routers/router',
+      user,
+    )
+  assert.ok(args('10.0.0.1', 'fd00::1')?.includes('--dhcp-range=set:s0,fd00::,ra-only,64'))
+  assert.equal(args('10.0.0.77', 'fd00::77'), undefined)
+  assert.equal(args('10.0.0.1'), undefined)
 })
 
 test('the edge stands at the gateway of the external network and lets nothing but its uplink through', () => {

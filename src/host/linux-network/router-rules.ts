@@ -11,8 +11,13 @@
  * - With SNAT nothing comes in from outside but by a floating IP or a forwarding, and nothing leaves by an inside
  *   address. Without, the outside may send to the inside: the addresses are then its own.
  * - IPv6 is never translated.
+ * - A source address of a subnet that the router is on counts only when it comes from there. A guest whose own network
+ *   has no filters could otherwise send in the name of guests of another, which their groups would believe.
+ * - Link-local addresses stay on their link: behind the outside may be the metadata service of the cloud that this
+ *   machine is itself a guest of.
  */
 import { hex, numberLimits } from './floating-limits.ts'
+import { formatDestination, parseNetwork } from './router-addresses.ts'
 import type { FloatingDesign, ForwardingDesign, RouterDesign } from './router-design.ts'
 
 /** As `nft list table` names it. */
@@ -57,6 +62,8 @@ function openChains(design: RouterDesign): string[] {
     ...chain('forward', [
       'type filter hook forward priority 0; policy drop;',
       'ct state invalid drop',
+      `ip daddr ${LINK_LOCAL} drop`,
+      ...design.devices.filter(({ isGateway }) => !isGateway).flatMap(onlyFromThere),
       ...(gateway ? forwardBetween(design, gateway) : []),
       'accept',
     ]),
@@ -74,6 +81,16 @@ function openChains(design: RouterDesign): string[] {
       ...(gateway ? pace(design, gateway) : []),
     ]),
   ]
+}
+
+/** RFC 3927: routers do not forward it. */
+const LINK_LOCAL = '169.254.0.0/16'
+
+function onlyFromThere({ name, addresses }: RouterDesign['devices'][number]): string[] {
+  return addresses.map(parseNetwork).map((network) => {
+    const match = network.family === 4 ? 'ip' : 'ip6'
+    return `iifname != "${name}" ${match} saddr ${formatDestination(network)} drop`
+  })
 }
 
 const toInside = (floating: readonly FloatingDesign[], forwardings: readonly ForwardingDesign[]): string[] => [
