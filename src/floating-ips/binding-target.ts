@@ -53,10 +53,12 @@ export async function findFixedAddress(
 
 /**
  * The router with a gateway on the external network and an interface on the subnet. Of several the one that guests use,
- * whose interface has the subnet's gateway address.
+ * whose interface has the subnet's gateway address. Any other only when it is the project's own: on a shared network
+ * others have routers, too, and could lead the traffic where they like.
  */
 export async function findRouterBetween(
   read: Reader,
+  projectId: string,
   externalNetworkId: string,
   { subnetId }: Pick<FixedAddress, 'subnetId'>,
 ): Promise<string | undefined> {
@@ -65,12 +67,13 @@ export async function findRouterBetween(
     .innerJoin('ports', 'ports.deviceId', 'routers.id')
     .innerJoin('portAddresses', 'portAddresses.portId', 'ports.id')
     .innerJoin('subnets', 'subnets.id', 'portAddresses.subnetId')
-    .select(['routers.id', 'portAddresses.ipAddress', 'subnets.gatewayIp'])
+    .select(['routers.id', 'routers.projectId', 'portAddresses.ipAddress', 'subnets.gatewayIp'])
     .where('routers.externalNetworkId', '=', externalNetworkId)
     .where('ports.deviceOwner', '=', 'network:router_interface')
     .where('portAddresses.subnetId', '=', subnetId)
     .orderBy('routers.createdAt')
     .orderBy('routers.id')
     .execute()
-  return (routers.find(({ ipAddress, gatewayIp }) => ipAddress === gatewayIp) ?? routers[0])?.id
+  const usual = routers.find(({ ipAddress, gatewayIp }) => ipAddress === gatewayIp)
+  return (usual ?? routers.find((router) => router.projectId === projectId))?.id
 }

@@ -106,7 +106,7 @@ export async function bindFloatingIp(
   const { id, floatingNetworkId, floatingIpAddress } = floatingIp
   const port = await readTargetPort(tx, floatingIp.projectId, portId)
   const target = await findFixedAddress(tx, port, fixedIpAddress)
-  const routerId = await findRouterBetween(tx, floatingNetworkId, target)
+  const routerId = await findRouterBetween(tx, floatingIp.projectId, floatingNetworkId, target)
   if (routerId === undefined) {
     throw networkError(
       'ExternalGatewayForFloatingIPNotFound',

@@ -128,7 +128,7 @@ async function resolve(
   }
   const port = await readTargetPort(tx, projectId, wish.insidePortId)
   const target = await findFixedAddress(tx, port, wish.insideAddress)
-  const routerId = await findRouterBetween(tx, floatingNetworkId, target)
+  const routerId = await findRouterBetween(tx, projectId, floatingNetworkId, target)
   if (routerId === undefined) {
     throw networkError(
       'ExternalGatewayForFloatingIPNotFound',

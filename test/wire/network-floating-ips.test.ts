@@ -296,6 +296,29 @@ for (const database of DATABASES) {
       bodyOf(await client.delete(place), 204)
     })
 
+    test("on a shared network it leads through the gateway's router or one's own, never another project's", async () => {
+      const cloud = shared()
+      const [client, other] = [await cloud.stranger(), await cloud.stranger()]
+      const { bgp } = await seeded(cloud)
+      const networkId = await addNetwork(cloud, { projectId: cloud.admin.projectId, cidr: '10.31.0.0/24' })
+      await cloud.cloud.db.transaction(async (tx) => {
+        await tx.updateTable('networks').set({ isShared: 1 }).where('id', '=', networkId).execute()
+      })
+      const join = async (owner: Client) => {
+        const router = await make(owner, 'routers', { external_gateway_info: { network_id: bgp } })
+        const { id: port_id } = await addPort(cloud, { projectId: owner.projectId, networkId })
+        bodyOf(await owner.put(`${neutron}/routers/${router.id}/add_router_interface`, { port_id }), 200)
+        return router.id
+      }
+      await join(other)
+      const port = await addPort(cloud, { projectId: client.projectId, networkId })
+      const { id } = await make(client, 'floatingips', { floating_network_id: bgp })
+      const bind = () => change(client, id, { port_id: port.id })
+      assertNetworkError(await bind(), 404, 'ExternalGatewayForFloatingIPNotFound')
+      const own = await join(client)
+      assert.equal(bodyOf(await bind(), 200).floatingip.router_id, own)
+    })
+
     test('a pool is given out to the last address and no further, also at once; what comes back is given again', async () => {
       const cloud = shared()
       const client = await cloud.stranger()
