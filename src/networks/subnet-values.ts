@@ -19,6 +19,9 @@ import {
 export type SubnetWish = Values<typeof SUBNET_FIRST & typeof SUBNET_CHANGES>
 export type SubnetChange = Values<typeof SUBNET_CHANGES>
 
+/** The DHCP service of hosts does not start for a larger subnet, and then serves the others of the network neither. */
+const SERVED_PREFIX_6 = 64
+
 type Modes = Pick<Row<'subnets'>, 'ipv6RaMode' | 'ipv6AddressMode'>
 
 /**
@@ -33,6 +36,10 @@ export function readSubnet(wish: SubnetWish) {
   const hasDhcp = wish.enable_dhcp !== false
   const modes = readModes(wish, ipVersion, hasDhcp)
   const network = readCidr(wish.cidr, ipVersion, isAutomatic(modes))
+  if ((modes.ipv6AddressMode ?? modes.ipv6RaMode) !== null && network.prefix < SERVED_PREFIX_6) {
+    const message = `The cidr ${formatNetwork(network)} must have a prefix of at least ${SERVED_PREFIX_6} for DHCPv6.`
+    throw networkError('InvalidInput', message)
+  }
   const gatewayIp =
     wish.gateway_ip === undefined
       ? usualGateway(network)

@@ -94,6 +94,12 @@ for (const database of DATABASES) {
           'InvalidInput',
           /enable_dhcp/,
         ],
+        [
+          { ip_version: 6, cidr: 'fd00::/48', ipv6_address_mode: 'dhcpv6-stateful' },
+          400,
+          'InvalidInput',
+          /at least 64/,
+        ],
         [{ ip_version: 6, cidr: 'fd00::/64', ipv6_ra_mode: 'magic' }, 400, 'HTTPBadRequest', /ipv6_ra_mode/],
         [{ cidr: '10.1.0.0/24', colour: 'red' }, 400, 'HTTPBadRequest', /colour/],
       ] as const) {
