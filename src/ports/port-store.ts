@@ -105,23 +105,32 @@ export const macInUse = (macAddress: string) =>
 /** What every change of a row writes besides. */
 export const touched = (now: number) => ({ revision: sql<number>`revision + 1`, updatedAt: now })
 
+const UNBOUND = { portId: null, fixedIpAddress: null, routerId: null, status: 'DOWN' } as const
+
 /**
- * Ends what leads to a port from outside: floating IPs are unbound, forwardings go.
- * @param addresses only what leads to these; to any when undefined.
+ * Ends what leads from outside to addresses that a port loses: floating IPs are unbound, forwardings go, and a floating
+ * IP whose last forwarding that was is on no router any more.
  */
-export async function freeOutside(tx: Tx, portId: string, addresses?: readonly string[]): Promise<void> {
-  if (addresses?.length === 0) return
+export async function freeOutside(tx: Tx, portId: string, addresses: readonly string[]): Promise<void> {
+  if (addresses.length === 0) return
   await tx
     .updateTable('floatingIps')
-    .set({ portId: null, fixedIpAddress: null, routerId: null, status: 'DOWN' })
+    .set(UNBOUND)
     .where('portId', '=', portId)
-    .$if(addresses !== undefined, (some) => some.where('fixedIpAddress', 'in', addresses ?? []))
+    .where('fixedIpAddress', 'in', addresses)
     .execute()
-  await tx
+  const gone = await tx
     .deleteFrom('portForwardings')
     .where('insidePortId', '=', portId)
-    .$if(addresses !== undefined, (some) => some.where('insideAddress', 'in', addresses ?? []))
+    .where('insideAddress', 'in', addresses)
+    .returning('floatingIpId')
     .execute()
+  const floatingIpIds = gone.flatMap(({ floatingIpId }) => floatingIpId ?? [])
+  if (floatingIpIds.length === 0) return
+  const rest = tx.selectFrom('portForwardings').select('floatingIpId').where('floatingIpId', 'in', floatingIpIds)
+  const used = new Set((await rest.execute()).map(({ floatingIpId }) => floatingIpId))
+  const unused = floatingIpIds.filter((id) => !used.has(id))
+  if (unused.length > 0) await tx.updateTable('floatingIps').set(UNBOUND).where('id', 'in', unused).execute()
 }
 
 /** The ports of a server, first card first. */

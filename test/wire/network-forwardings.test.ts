@@ -189,9 +189,18 @@ for (const database of DATABASES) {
 
       await cloud.cloud.db.transaction((tx) => deletePorts(cloud.cloud, tx, [port.id]))
       assert.deepEqual(bodyOf(await client.get(path(id)), 200).port_forwardings, [])
-      const { router_id, status } = bodyOf(await client.get(`${neutron}/floatingips/${id}`), 200).floatingip
-      assert.deepEqual([router_id, status], [null, 'DOWN'])
+      const shown = async () => {
+        const { router_id, status } = bodyOf(await client.get(`${neutron}/floatingips/${id}`), 200).floatingip
+        return [router_id, status]
+      }
+      assert.deepEqual(await shown(), [null, 'DOWN'])
       const third = await addPort(cloud, { projectId: client.projectId, networkId })
+      bodyOf(await create({ ...good, internal_port_id: third.id }), 201)
+      assert.deepEqual(await shown(), [routerId, 'ACTIVE'])
+      // An address that a port loses takes them along, too.
+      const ip_address = third.ipAddress === '10.45.0.200' ? '10.45.0.201' : '10.45.0.200'
+      bodyOf(await client.put(`${neutron}/ports/${third.id}`, { port: { fixed_ips: [{ ip_address }] } }), 200)
+      assert.deepEqual(await shown(), [null, 'DOWN'])
       bodyOf(await create({ ...good, internal_port_id: third.id }), 201)
       bodyOf(await client.delete(`${neutron}/floatingips/${id}`), 204)
       const left = await cloud.cloud.db.read.selectFrom('portForwardings').select('id').where('routerId', '=', routerId)
