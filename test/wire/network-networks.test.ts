@@ -210,6 +210,17 @@ for (const database of DATABASES) {
       assert.deepEqual(await countRows(cloud), before)
     })
 
+    test('a resource has fifty tags and no more', async () => {
+      const client = await shared().stranger()
+      const place = `${neutron}/networks/${(await make(client, 'networks', {})).id}/tags`
+      const tags = Array.from({ length: 50 }, (_, index) => `tag-${index}`)
+      bodyOf(await client.put(place, { tags }), 200)
+      assertNetworkError(await client.put(place, { tags: [...tags, 'more'] }), 400, 'HTTPBadRequest')
+      assertNetworkError(await client.put(`${place}/more`, {}), 400, 'HTTPBadRequest')
+      assert.equal((await client.put(`${place}/tag-7`, {})).statusCode, 201)
+      assert.equal(bodyOf(await client.get(place), 200).tags.length, 50)
+    })
+
     test('wrong bodies are refused and change nothing', async () => {
       const cloud = shared()
       const client = await cloud.stranger()
