@@ -245,7 +245,10 @@ test('with a subnet of IPv6 a port has its addresses there, tells neighbours of 
   assert.deepEqual(entriesOf(ruleset, 'inet guests6'), ['fd00:1::11 : goto ingress_1'])
   assert.ok(!rulesOf(ruleset, 'inet forward').includes('meta nfproto ipv6 drop'))
   assert.ok(rulesOf(ruleset, 'inet input').includes('ip6 daddr { fd00:1::2 } icmpv6 type echo-request accept'))
-  assert.equal(rulesOf(ruleset, 'inet egress_1')[0], 'icmpv6 type { nd-router-advert, nd-redirect } drop')
+  assert.deepEqual(rulesOf(ruleset, 'inet egress_1').slice(0, 2), [
+    'icmpv6 type { nd-router-advert, nd-redirect } drop',
+    'meta nfproto ipv6 udp sport 547 drop',
+  ])
 })
 
 test('without a subnet of IPv6 no address of it, and never a text of a user, reaches the script', () => {

@@ -143,12 +143,14 @@ function buildPortParts(port: HeldPort, hasIpv6: boolean): Parts {
   ]
 }
 
+const DHCPV6_ANSWERS = 'meta nfproto ipv6 udp sport 547 drop'
+
 function egressRules({ isUp, groupIds, antiSpoofing }: HeldPort, hasIpv6: boolean): string[] {
   if (!isUp) return ['drop']
   if (groupIds === null) return [`meta mark set meta mark or ${EGRESS_ALLOWS}`]
   return [
     // A second time, for those whose header was in a later fragment when they passed the bridge.
-    ...(hasIpv6 && antiSpoofing ? [`${ROUTER_MESSAGES} drop`] : []),
+    ...(hasIpv6 && antiSpoofing ? [`${ROUTER_MESSAGES} drop`, DHCPV6_ANSWERS] : []),
     ...groupIds.map((groupId) => `meta mark < ${EGRESS_ALLOWS} jump ${groupChainName(groupId, 'out')}`),
     `meta mark < ${EGRESS_ALLOWS} drop`,
   ]
