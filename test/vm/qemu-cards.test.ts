@@ -7,6 +7,7 @@ import { join } from 'node:path'
 import { test } from 'node:test'
 import type { CardPlan, PortPlan, ServerPlan } from '../../src/host/host-driver.ts'
 import { namespaceName, tapName } from '../../src/host/linux-network/names.ts'
+import { runTool } from '../../src/host/linux-network/run-tool.ts'
 import { handOverTap } from '../../src/host/qemu/hand-over-tap.ts'
 import { launchCommand, tapFds } from '../../src/host/qemu/launch-command.ts'
 import { qemuArgs } from '../../src/host/qemu/qemu-args.ts'
@@ -31,6 +32,7 @@ async function openWorld() {
   return {
     world,
     tapOf,
+    ports,
     /** Two ports on one network, plugged in on the host, and the server with both cards. */
     async newServer(imageId: string): Promise<{ server: ServerPlan; first: CardPlan; second: CardPlan }> {
       const { disk, server } = world.newServer(imageId)
@@ -88,6 +90,39 @@ test('a card comes with its address and goes again, as often as asked, also afte
     const { [second.macAddress]: own, ...others } = await addressesIn(files)
     return own?.includes('10.77.0.20') && Object.keys(others).length === 0
   })
+})
+
+test('a card whose tap somebody deleted is given to the guest anew, and has its address again', async () => {
+  await using opened = await openTinyWorld()
+  const { world, tapOf } = opened
+  const { server, first, second } = await opened.newServer('tiny')
+  const { serverId } = server
+  const files = world.files(serverId)
+  await world.driver.ensureOn({ ...server, ports: [first, second] })
+  const isWhole = async () => {
+    const { [first.macAddress]: one, [second.macAddress]: two } = await addressesIn(files)
+    return one?.includes('10.77.0.10') && two?.includes('10.77.0.20')
+  }
+  await until('both cards have their addresses', isWhole)
+  const { namespace, tapName: tap } = tapOf(second)
+  const numberOfTap = async () =>
+    (JSON.parse(await runTool('ip', ['-n', namespace, '-json', 'link', 'show', tap])) as [{ ifindex: number }])[0]
+      .ifindex
+  const before = await numberOfTap()
+  await runTool('ip', ['-n', namespace, 'link', 'delete', tap])
+  const port = opened.ports.find(({ portId }) => portId === second.portId) ?? assert.fail()
+  await world.driver.ensurePort(port)
+  assert.notEqual(await numberOfTap(), before)
+  const guestPid = await world.readPid(serverId)
+  await until('the guest holds the new tap', async () => {
+    const [link] = JSON.parse(await runTool('ip', ['-n', namespace, '-json', 'link', 'show', tap])) as [
+      { flags: string[] },
+    ]
+    return !link.flags.includes('NO-CARRIER')
+  })
+  await until('both cards have their addresses again', isWhole)
+  assert.equal(await world.readPid(serverId), guestPid)
+  assert.deepEqual(await world.readCards(serverId), [first.portId, second.portId].sort())
 })
 
 test('cards that are plugged or asked for while the guest boots are there, or gone, once it is up', async () => {

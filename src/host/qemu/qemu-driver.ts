@@ -207,9 +207,14 @@ export class QemuDriver implements HostDriver {
     const { portId } = card
     const { log } = this.#options
     try {
-      if (!this.#ready.guests.find(serverId)) return
-      await this.removeCard(serverId, portId)
-      await this.ensureCard(serverId, card)
+      const { guests, programs } = this.#ready
+      if (!guests.find(serverId)) return
+      // In one piece, so that nobody takes the card out in between.
+      await this.#withRunning(serverId, async (guest) => {
+        const tap = await this.#findTap(portId)
+        await unplugCard(guest, portId, tap.tapName)
+        await plugCard(guest, card, { programs, tap, monitor: guests.files(serverId).tools })
+      })
       log.warn({ serverId, portId }, 'The tap of a network card had gone; the guest was given the card anew')
     } catch (error) {
       log.error(
