@@ -44,6 +44,9 @@ export async function up(db: Kysely<unknown>): Promise<void> {
     .columns(['securityGroupId', 'remoteIpPrefix', 'portRangeMin'])
     .execute()
   await db.schema.createIndex('portsByGroup').on('portSecurityGroups').column('securityGroupId').execute()
+  // Each create counts what its project has, and each list shows it.
+  await db.schema.createIndex('portsByProject').on('ports').column('projectId').execute()
+  await db.schema.createIndex('subnetsByProject').on('subnets').column('projectId').execute()
 
   await db.schema
     .createTable('routers')
@@ -85,6 +88,8 @@ export async function up(db: Kysely<unknown>): Promise<void> {
     .execute()
   await db.schema.createIndex('floatingIpsByProject').on('floatingIps').column('projectId').execute()
   await db.schema.createIndex('floatingIpsByRouter').on('floatingIps').column('routerId').execute()
+  // Each port that is deleted is looked for in all columns that name ports.
+  await db.schema.createIndex('floatingIpsByFloatingPort').on('floatingIps').column('floatingPortId').execute()
   // One floating IP for each fixed address; unbound ones have neither and do not count.
   await db.schema
     .createIndex('oneFloatingIpForAnAddress')
@@ -112,6 +117,8 @@ export async function up(db: Kysely<unknown>): Promise<void> {
     .columns(['routerId', 'outsideAddress', 'protocol', 'outsidePort'])
     .unique()
     .execute()
+  await db.schema.createIndex('forwardingsByInsidePort').on('portForwardings').column('insidePortId').execute()
+  await db.schema.createIndex('forwardingsByFloatingIp').on('portForwardings').column('floatingIpId').execute()
   await db.schema
     .createTable('tags')
     .addColumn('resourceId', 'text', (c) => c.notNull())
