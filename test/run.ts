@@ -5,7 +5,7 @@
 import { spawnSync } from 'node:child_process'
 import { globSync } from 'node:fs'
 import { availableParallelism } from 'node:os'
-import { join } from 'node:path'
+import { join, relative } from 'node:path'
 import { pipeline } from 'node:stream/promises'
 import { run } from 'node:test'
 import { spec } from 'node:test/reporters'
@@ -48,6 +48,8 @@ const PARTS: Part[] = [
   { name: 'browser', about: 'Chromium on the pages', run: { files: ['test/browser/*.test.ts'], atOnce: 1 } },
 ]
 
+/** How many of a part's files are named with how long they took. */
+const SLOWEST = 12
 /** A test that hangs must not hang the run. Milliseconds, for one test. */
 const TEST_LIMIT_MS = 5 * 60_000
 
@@ -60,6 +62,9 @@ if (unknown.length > 0) {
 const parts = wanted.length === 0 ? PARTS : PARTS.filter((part) => wanted.includes(part.name))
 
 await ensureSystemPackages([...FOR_GUESTS, ...FOR_TESTS], (message) => console.error(`novella: ${message}`))
+
+// Each file is a process that loads most of Novella: what they compiled is kept for each other, as the launcher does.
+process.env.NODE_COMPILE_CACHE ??= join(root, 'node_modules/.novella-compiled')
 
 const before = snapshot()
 const totals = { passed: 0, failed: 0, skipped: 0 }
@@ -109,14 +114,20 @@ async function runFiles({ files, atOnce }: { files: string[]; atOnce: number }) 
     timeout: TEST_LIMIT_MS,
     execArgv: ['--disable-warning=ExperimentalWarning'],
   })
+  const seconds: { file: string; seconds: number }[] = []
   stream.on('test:summary', (summary) => {
     // One summary a file, and one for all of them, which has no file.
-    if (summary.file !== undefined) return
+    if (summary.file !== undefined) {
+      seconds.push({ file: relative(root, summary.file), seconds: summary.duration_ms / 1000 })
+      return
+    }
     counts.passed += summary.counts.passed
     counts.failed += summary.counts.tests - summary.counts.passed - summary.counts.skipped - summary.counts.todo
     counts.skipped += summary.counts.skipped + summary.counts.todo
   })
   await pipeline(stream, new spec(), process.stdout, { end: false })
   delete process.env.NOVELLA_TEST_POSTGRES
+  const slowest = seconds.toSorted((a, b) => b.seconds - a.seconds).slice(0, SLOWEST)
+  console.log(`the slowest: ${slowest.map((one) => `${one.file} ${one.seconds.toFixed(0)} s`).join(' · ')}`)
   return counts
 }

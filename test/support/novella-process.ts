@@ -29,7 +29,9 @@ export class DataDirectory implements Disposable {
 
 /** The environment of a Novella under test: ours, without what would set it otherwise. */
 function environment(): NodeJS.ProcessEnv {
-  const env = Object.fromEntries(Object.entries(process.env).filter(([name]) => !/^(NOVELLA|NODE)_/.test(name)))
+  const env = Object.fromEntries(
+    Object.entries(process.env).filter(([name]) => !/^(NOVELLA|NODE(?!_COMPILE_CACHE$))_/.test(name)),
+  )
   const { NOVELLA_CACHE_DIR: cache, NOVELLA_TEST_RUN: mark } = process.env
   return { ...env, ...(cache ? { NOVELLA_CACHE: cache } : {}), ...(mark ? { NOVELLA_TEST_RUN: mark } : {}) }
 }
