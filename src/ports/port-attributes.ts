@@ -4,9 +4,9 @@ import { attribute, flag, nullable, text, UUID_PATTERN, uuid } from '../network-
 /** Longer than any address; what is one is decided by who reads it. */
 const Address = Type.String({ maxLength: 64 })
 const Uuid = Type.String({ pattern: UUID_PATTERN, description: 'a UUID' })
-/** A card's own address: no group's, and not all zeros. */
+/** A card's own address: no group's, not all zeros, and none of hosts' own devices, which begin with fa:17. */
 const Mac = Type.String({
-  pattern: '^(?!00:00:00:00:00:00$)[0-9a-fA-F][02468aceACE](:[0-9a-fA-F]{2}){5}$',
+  pattern: '^(?!00:00:00:00:00:00$|[fF][aA]:17:)[0-9a-fA-F][02468aceACE](:[0-9a-fA-F]{2}){5}$',
   description: 'a MAC address of one card',
 })
 

@@ -43,6 +43,13 @@ for (const database of DATABASES) {
         [{ mac_address: port.mac_address }, 409, 'MacAddressInUse', /fa:16/],
         [{ mac_address: '01:00:5e:00:00:01' }, 400, 'HTTPBadRequest', /mac_address/],
         [{ mac_address: '00:00:00:00:00:00' }, 400, 'HTTPBadRequest', /mac_address/],
+        [{ mac_address: 'FA:17:3e:00:00:01' }, 400, 'HTTPBadRequest', /mac_address/],
+        [
+          { allowed_address_pairs: [{ ip_address: '10.5.0.1', mac_address: 'fa:17:00:00:00:01' }] },
+          400,
+          'HTTPBadRequest',
+          /allowed_address_pairs/,
+        ],
         [{ mac_address: 'fa:16:3e' }, 400, 'HTTPBadRequest', /mac_address/],
         [{ security_groups: [NOBODY] }, 404, 'SecurityGroupNotFound', /does not exist/],
         [{ security_groups: ['default'] }, 400, 'HTTPBadRequest', /security_groups/],
