@@ -72,7 +72,9 @@ export function findDhcpOption(name: string, version: IpVersion): DhcpOption | u
 export function fitsDhcpOption({ kind }: DhcpOption, value: string, version: IpVersion): boolean {
   switch (kind) {
     case 'addresses':
-      return value.split(',').every((one) => (version === 4 ? isIPv4(one.trim()) : isIPv6(one.trim())))
+      return value
+        .split(',')
+        .every((one) => (version === 4 ? isIPv4(one.trim()) : isIPv6(one.trim()) && !one.includes('%')))
     case 'number':
       return /^\d{1,9}$/.test(value)
     case 'name':

@@ -43,7 +43,7 @@ export function parseNetwork(text: string): IpNetwork {
   const [address = '', length = '', ...rest] = text.split('/')
   const { version, value } = parseAddress(address)
   const prefix = Number(length)
-  if (rest.length > 0 || !/^\d{1,3}$/.test(length) || prefix > BITS[version]) {
+  if (rest.length > 0 || !/^(0|[1-9]\d{0,2})$/.test(length) || prefix > BITS[version]) {
     throw new RangeError(`'${text}' is not an IP subnet.`)
   }
   const size = 1n << BigInt(BITS[version] - prefix)

@@ -1,14 +1,9 @@
 /** Security group rules as nft matches. Pure; what can match no packet allows nothing. */
+import { PROTOCOL_NUMBERS } from '../../lib/ip-protocols.ts'
 import type { RulePlan } from '../host-driver.ts'
 import { type IpVersion, isAnyAddress, NFT_WORDS, pickPrefixes, setOf, versionOf } from './ip-family.ts'
 import { remoteSetName } from './names.ts'
 
-/** Names that rules may use, with their numbers (IANA), beside the numbers themselves. */
-const NAMED_PROTOCOLS: Readonly<Record<string, number>> = {
-  ...{ icmp: 1, igmp: 2, ipip: 4, tcp: 6, egp: 8, udp: 17, dccp: 33, 'ipv6-encap': 41, 'ipv6-route': 43 },
-  ...{ 'ipv6-frag': 44, rsvp: 46, gre: 47, esp: 50, ah: 51, icmpv6: 58, 'ipv6-icmp': 58, 'ipv6-nonxt': 59 },
-  ...{ 'ipv6-opts': 60, ospf: 89, vrrp: 112, pgm: 113, sctp: 132, udplite: 136 },
-}
 const ICMP: Readonly<Record<IpVersion, number>> = { 4: 1, 6: 58 }
 /** TCP, UDP, DCCP, SCTP, UDP-Lite: their ports are the first two words of the header. */
 const PROTOCOLS_WITH_PORTS = [6, 17, 33, 132, 136]
@@ -99,7 +94,7 @@ function icmpMatch(version: IpVersion, type: number, code: number | null): strin
 /** `icmp` means that of the rule's own version of IP. */
 function readProtocol(text: string, version: IpVersion): number {
   if (text === 'icmp') return ICMP[version]
-  const known = Object.hasOwn(NAMED_PROTOCOLS, text) ? NAMED_PROTOCOLS[text] : undefined
+  const known = Object.hasOwn(PROTOCOL_NUMBERS, text) ? PROTOCOL_NUMBERS[text] : undefined
   if (known !== undefined) return known
   if (!/^\d{1,3}$/.test(text)) throw new Error(`Not an IP protocol: ${JSON.stringify(text)}`)
   return bounded(Number(text), 255)
