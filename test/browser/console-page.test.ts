@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import type { Duplex } from 'node:stream'
 import { test } from 'node:test'
+import type { Page } from 'playwright-core'
 import { type TestCloud, testCloud } from '../support/test-cloud.ts'
 import { until } from '../support/until.ts'
 import { TestBrowser } from './browser.ts'
@@ -147,11 +148,16 @@ test('keys arrive: typed, pasted with their Shift, and Ctrl+Alt+Del', async () =
   await until('the text arrived', () => keys().endsWith(pasted))
 
   // Typing goes on in the screen, and nothing of what may have been a password stays behind.
+  await screenHasKeys(page)
   await page.keyboard.press('z')
   await until('the screen has the keys again', () => keys().endsWith(`${pasted} +7a -7a`))
   assert.equal(await page.locator('#paste-text').inputValue(), '')
   assert.deepEqual(browser.complaints, [])
 })
+
+/** Focus comes back to the screen a moment after a dialog has closed; a key before that is nobody's. */
+const screenHasKeys = (page: Page) =>
+  until('the screen has the focus', () => page.evaluate(() => document.activeElement?.tagName === 'CANVAS'))
 
 test('a paste that was cancelled types nothing', async () => {
   await using cloud = await testCloud({ servers: { web: {} } })
@@ -167,6 +173,7 @@ test('a paste that was cancelled types nothing', async () => {
     await page.getByRole('textbox', { name: 'Text' }).fill('secret')
     await leave()
   }
+  await screenHasKeys(page)
   await page.keyboard.press('q')
   await until('the next key arrived', () => keys() === '+71 -71')
 })
