@@ -98,16 +98,17 @@ async function applyGroup({ db, hosts }: NetworkParts, id: string): Promise<void
 
 async function applyPort(parts: NetworkParts, id: string): Promise<void> {
   const wanted = await readCard(parts, id)
-  if (wanted === 'else') return
+  if (wanted === 'else' || wanted === 'leaving') return
   if (wanted === 'unplugged') return onAll(parts.hosts, (host) => host.removePort(id))
   await wanted.host.ensurePort(wanted.plan)
-  // A server that was deleted meanwhile had its cards removed before ours came.
-  if ((await readCard(parts, id)) === 'unplugged') await wanted.host.removePort(id)
+  // A server that is deleted, or being so, since then may have had its cards removed before ours came.
+  const now = await readCard(parts, id)
+  if (now === 'unplugged' || now === 'leaving') await wanted.host.removePort(id)
 }
 
 /**
- * Where and how a port is to be plugged in. `unplugged` when it belongs on no host; `else` when somebody else cares:
- * routers and networks for their own ends, the delete action for a server that goes.
+ * Where and how a port is to be plugged in. `unplugged` when it belongs on no host; `leaving` when its server is being
+ * deleted, whose action cares; `else` when somebody else does: routers and networks for their own ends.
  */
 async function readCard({ db, hosts }: NetworkParts, id: string) {
   const port = await db.read.selectFrom('ports').selectAll().where('id', '=', id).executeTakeFirst()
@@ -121,7 +122,8 @@ async function readCard({ db, hosts }: NetworkParts, id: string) {
     .executeTakeFirst()
   if (!server || server.hostName === null) return 'unplugged'
   const host = hosts.get(server.hostName)
-  if (!host || server.taskState === 'deleting') return 'else'
+  if (!host) return 'else'
+  if (server.taskState === 'deleting') return 'leaving'
   return { host, plan: await readPortPlan(db.read, port, hostNameOf(server.name)) }
 }
 

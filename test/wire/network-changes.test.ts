@@ -230,6 +230,35 @@ for (const database of DATABASES) {
     await cloud.settled()
     assert.equal(cloud.machine.ports.has(port.id), false)
   })
+
+  test(`${database}: nor does one that comes between its removal and the end of the delete`, async () => {
+    await using cloud = await testCloud({ database, servers: { web: {} } })
+    const port = await portOf(cloud, cloud.id.web ?? '')
+    const [begun, gate] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()]
+    const [unplugged, end] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()]
+    cloud.host.intercept = async (verb, _id, run) => {
+      if (verb === 'ensurePort') {
+        begun.resolve()
+        await gate.promise
+      }
+      if (verb === 'removeDisks') {
+        unplugged.resolve()
+        await end.promise
+      }
+      return run()
+    }
+    await changePort(cloud, port.id, { isUp: 0 })
+    await begun.promise
+    await cloud.member.delete(`/servers/${cloud.id.web}`)
+    cloud.cloud.runner.nudge()
+    await unplugged.promise
+    gate.resolve()
+    await cloud.cloud.networkChanges.settled()
+    end.resolve()
+    await cloud.settled()
+    assert.equal((await cloud.server('web')).vmState, 'deleted')
+    assert.equal(cloud.machine.ports.has(port.id), false)
+  })
 }
 
 /** What the host is asked from now on, as `verb id`. */
