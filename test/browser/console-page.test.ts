@@ -157,7 +157,7 @@ test('keys arrive: typed, pasted with their Shift, and Ctrl+Alt+Del', async () =
 
 /** Focus comes back to the screen a moment after a dialog has closed; a key before that is nobody's. */
 const screenHasKeys = (page: Page) =>
-  until('the screen has the focus', () => page.evaluate(() => document.activeElement?.tagName === 'CANVAS'))
+  until('the screen has the focus', () => page.evaluate("document.activeElement?.tagName === 'CANVAS'"))
 
 test('a paste that was cancelled types nothing', async () => {
   await using cloud = await testCloud({ servers: { web: {} } })
