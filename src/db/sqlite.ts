@@ -41,7 +41,16 @@ export function openSqlite(path: string): Engine {
     isDuplicate: (error) => error instanceof Error && /^(UNIQUE|PRIMARY KEY) constraint failed/.test(error.message),
     outageOf: (error) => ((error as { errcode?: number } | null)?.errcode === SQLITE_FULL ? 'full' : undefined),
     version: () => version,
-    unhurried: (work) => work(writerDb),
+    async unhurried(work) {
+      // Many small commits without a wait for the disk at each. In WAL mode a power cut takes the last of them and breaks
+      // nothing, and the next commit waits for all of them.
+      writer.exec('pragma synchronous = normal')
+      try {
+        await work(writerDb)
+      } finally {
+        writer.exec('pragma synchronous = full')
+      }
+    },
     async close() {
       snapshot.end()
       if (reader.isOpen) reader.close()
