@@ -3,7 +3,7 @@ import { join } from 'node:path'
 import { openCloud } from '../cloud.ts'
 import { type Config, ConfigError, readListen } from '../config.ts'
 import { bootFirstServer } from '../first-server.ts'
-import { buildApp } from '../http/app.ts'
+import type { App } from '../http/app.ts'
 import { makeDataDirectory } from '../lib/data-directory.ts'
 import { openLog } from '../lib/log.ts'
 import { seed } from '../seed.ts'
@@ -32,9 +32,12 @@ async function run(config: Config, progress: Progress, ended: AbortSignal): Prom
   const { host, port } = readListen(config.listen)
   if (config.driver === 'qemu') await ensureSystemPackages(FOR_GUESTS, progress.step, ended)
   const log = openLog(logFile(config), config.logLevel)
-  await using cloud = await openCloud(config, { log })
+  const opening = openCloud(config, { log })
+  // Half of the code is about HTTP; it is read while the host waits for answers of the machine's tools.
+  const loading = import('../http/app.ts')
+  await using cloud = await opening
   ended.throwIfAborted()
-  const app = await buildApp(cloud)
+  const app = await (await loading).buildApp(cloud)
   try {
     // Port 0 means any; its number is only known once it listens, and openrc needs it.
     const baseUrl = () => config.publicUrl || `http://${urlHost(host)}:${(app.server.address() as AddressInfo).port}`
@@ -76,7 +79,7 @@ function logFile(config: Config): string {
   return join(config.data, 'novella.log')
 }
 
-async function listen(app: Awaited<ReturnType<typeof buildApp>>, host: string, port: number): Promise<void> {
+async function listen(app: App, host: string, port: number): Promise<void> {
   try {
     await app.listen({ host, port })
   } catch (error) {

@@ -5,6 +5,7 @@ import { HostError } from '../../src/host/host-driver.ts'
 import { countersAndClaims, tracesOf } from '../support/host-faults.ts'
 import { makeServer, untilDone } from '../support/scenarios.ts'
 import { DATABASES, type TestCloud, testCloud } from '../support/test-cloud.ts'
+import { until } from '../support/until.ts'
 
 const CREATE_VERBS = ['ensurePort', 'ensureDisk', 'ensureOn', 'readPower']
 
@@ -60,12 +61,18 @@ for (const database of DATABASES) {
 
   test(`${database}: a host call that never ends does not outlive the deadline`, async () => {
     await using cloud = await testCloud({ database })
-    cloud.host.intercept = async (verb, _id, run) => (verb === 'ensureDisk' ? new Promise<never>(() => {}) : run())
-    const serverId = await makeServer(cloud)
-    for (let minutes = 0; minutes < 40; minutes++) {
-      for (let turns = 0; turns < 20; turns++) await new Promise((resolve) => setImmediate(resolve))
-      cloud.clock.advance(60_000)
+    let hangs = false
+    cloud.host.intercept = async (verb, _id, run) => {
+      if (verb !== 'ensureDisk') return run()
+      hangs = true
+      return new Promise<never>(() => {})
     }
+    const serverId = await makeServer(cloud)
+    await until('the call hangs', () => hangs)
+    await until('the deadline has passed', async () => {
+      cloud.clock.advance(60_000)
+      return (await cloud.server(serverId)).faultMessage !== null
+    })
     await cloud.advanceUntil(async () => (await cloud.server(serverId)).vmState === 'error', 10_000)
     await assertNothingButTheRow(cloud, serverId)
   })
