@@ -204,7 +204,7 @@ test('rules: an inside source counts only from its own side, and nothing goes to
       (line) => line.startsWith('ip daddr') || line.includes('saddr 10.') || line.startsWith('iifname != "in-'),
     ),
     [
-      'ip daddr 169.254.0.0/16 drop',
+      'ip daddr 169.254.0.0/16 ct direction original drop',
       `iifname != "${name}" ip saddr 10.0.0.0/24 drop`,
       `iifname != "${name}" ip6 saddr fd00::/64 drop`,
     ],

@@ -62,7 +62,8 @@ function openChains(design: RouterDesign): string[] {
     ...chain('forward', [
       'type filter hook forward priority 0; policy drop;',
       'ct state invalid drop',
-      `ip daddr ${LINK_LOCAL} drop`,
+      // But for answers: by nat the machine asks from such an address.
+      `ip daddr ${LINK_LOCAL} ct direction original drop`,
       ...design.devices.filter(({ isGateway }) => !isGateway).flatMap(onlyFromThere),
       ...(gateway ? forwardBetween(design, gateway) : []),
       'accept',
