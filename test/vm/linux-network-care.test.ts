@@ -196,9 +196,10 @@ test('what somebody changed by hand is found, said and mended without a verb, an
   const [plan, other] = [newPort({ securityGroups: [group] }), newPort()]
   await world.ensure(plan, other)
   const namespace = world.namespaceOf(plan)
-  await world.restart({ careEveryMs: 50 })
   await using guest = await StandIn.plug(world.network, plan)
   await using peer = await StandIn.plug(world.network, other)
+  // From here on: a stand-in takes a tap's place, and the care must not come in between.
+  await world.restart({ careEveryMs: 50 })
   const tap = (await world.network.findTap(plan.portId))?.tapName ?? ''
   await guest.agent.ask({ ask: 'listen', port: 22 })
   await guest.agent.ask({ ask: 'listen', port: 80 })
