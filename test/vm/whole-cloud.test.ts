@@ -5,7 +5,8 @@ import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { after, before, test } from 'node:test'
 import { promisify } from 'node:util'
-import { namespacePrefix } from '../../src/host/linux-network/names.ts'
+import { namespaceName, namespacePrefix } from '../../src/host/linux-network/names.ts'
+import { SHARED_NETWORK_ID } from '../../src/networks/seed-networks.ts'
 import { DataDirectory, HttpClient, NovellaProcess } from '../support/novella-process.ts'
 import { until } from '../support/until.ts'
 
@@ -60,7 +61,7 @@ const guestPids = (serverId: string): number[] =>
 async function ssh(serverId: string, keyFile: string, command: string): Promise<string> {
   const { server } = await client.get(`/servers/${serverId}`)
   const address = server.addresses.shared[0].addr
-  const [namespace = ''] = namespaces()
+  const namespace = namespaceName(data.path, SHARED_NETWORK_ID)
   const options = ['StrictHostKeyChecking=no', 'UserKnownHostsFile=/dev/null', 'BatchMode=yes', 'ConnectTimeout=20']
   const args = options.flatMap((option) => ['-o', option])
   const { stdout } = await run(
