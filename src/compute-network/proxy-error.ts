@@ -1,4 +1,5 @@
-import { ApiError, type Fault } from '../http/api-error.ts'
+import type { Fault } from '../http/api-error.ts'
+import { retold } from '../network-api/network-errors.ts'
 
 /**
  * What these calls answer otherwise than the network service, and than compute does elsewhere. Source:
@@ -22,7 +23,6 @@ export async function asCompute<T>(work: Promise<T>): Promise<T> {
   try {
     return await work
   } catch (error) {
-    const fault = error instanceof ApiError && error.type !== undefined ? FAULTS[error.type] : undefined
-    throw fault === undefined ? error : new ApiError(fault, (error as ApiError).message, { cause: error })
+    throw retold(error, FAULTS)
   }
 }

@@ -1,5 +1,7 @@
 /** Where a floating IP may lead: an address of a port, and the router that joins the two networks. */
+
 import type { Reader, Tx } from '../db/database.ts'
+import { OWNERS } from '../db/device-owners.ts'
 import type { Row } from '../db/schema.ts'
 import { networkError } from '../network-api/network-errors.ts'
 
@@ -69,7 +71,7 @@ export async function findRouterBetween(
     .innerJoin('subnets', 'subnets.id', 'portAddresses.subnetId')
     .select(['routers.id', 'routers.projectId', 'portAddresses.ipAddress', 'subnets.gatewayIp'])
     .where('routers.externalNetworkId', '=', externalNetworkId)
-    .where('ports.deviceOwner', '=', 'network:router_interface')
+    .where('ports.deviceOwner', '=', OWNERS.routerInterface)
     .where('portAddresses.subnetId', '=', subnetId)
     .orderBy('routers.createdAt')
     .orderBy('routers.id')

@@ -1,5 +1,6 @@
 import type { Cloud } from '../cloud.ts'
 import type { Reader, Tx } from '../db/database.ts'
+import { OWNERS } from '../db/device-owners.ts'
 import type { Row } from '../db/schema.ts'
 import { newId } from '../lib/ids.ts'
 import { networkError } from '../network-api/network-errors.ts'
@@ -54,7 +55,7 @@ export async function createFloatingIp(tx: Tx, wish: NewFloatingIp): Promise<str
     projectId: '',
     networkId,
     deviceId: id,
-    deviceOwner: 'network:floatingip',
+    deviceOwner: OWNERS.floatingIp,
     // Without any wish it would get an address of IPv6 as well.
     fixedIps: [{ subnetId: wish.subnetId, ipAddress: wish.ipAddress }],
     securityGroupIds: [],

@@ -69,9 +69,12 @@ export const hostRange = ({ version, first, last }: IpNetwork): { first: bigint;
   last: version === 4 ? last - 1n : last,
 })
 
-/** The address that a card makes itself of what routers advertise: the subnet's bits and its MAC (RFC 4291, EUI-64). */
-export function autoAddress({ first }: IpNetwork, macAddress: string): string {
+/** The lower 64 bits of an address that a card makes itself of its MAC (RFC 4291, modified EUI-64). */
+export function interfaceId(macAddress: string): bigint {
   const [a = 0, b = 0, c = 0, d = 0, e = 0, f = 0] = macAddress.split(':').map((part) => Number.parseInt(part, 16))
-  const id = [a ^ 2, b, c, 0xff, 0xfe, d, e, f].reduce((sum, byte) => sum * 256n + BigInt(byte), 0n)
-  return formatAddress({ version: 6, value: first + id })
+  return [a ^ 2, b, c, 0xff, 0xfe, d, e, f].reduce((sum, byte) => sum * 256n + BigInt(byte), 0n)
 }
+
+/** The address that a card makes itself of what routers advertise: the subnet's bits and its MAC. */
+export const autoAddress = ({ first }: IpNetwork, macAddress: string): string =>
+  formatAddress({ version: 6, value: first + interfaceId(macAddress) })

@@ -73,3 +73,12 @@ export type NetworkErrorType = keyof typeof TYPES
 /** A failure of the network service, with the name by which clients know it. */
 export const networkError = (type: NetworkErrorType, message: string, options: ErrorOptions = {}): ApiError =>
   new ApiError(TYPES[type], message, { ...options, type })
+
+/**
+ * A failure of the network's stores as another service tells it; every other error as it is.
+ * @param faults by the name the network service gives it; one that is not there stays.
+ */
+export function retold(error: unknown, faults: Readonly<Partial<Record<string, Fault>>>): unknown {
+  const fault = error instanceof ApiError && error.type !== undefined ? faults[error.type] : undefined
+  return fault === undefined ? error : new ApiError(fault, (error as ApiError).message, { cause: error })
+}

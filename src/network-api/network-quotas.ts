@@ -1,4 +1,5 @@
 import type { Reader, Tx } from '../db/database.ts'
+import { OWNERS } from '../db/device-owners.ts'
 import { networkError } from './network-errors.ts'
 
 /** What a project may have unless an admin said otherwise; -1: no limit. Source: shared/spec/neighbours.md §4. */
@@ -24,7 +25,7 @@ const TABLES = {
   security_group: 'securityGroups',
 } as const
 /** Ports that the service makes for itself: nobody's wish. */
-const SERVICE_PORTS = ['network:dhcp', 'network:floatingip', 'network:router_gateway']
+const SERVICE_PORTS = [OWNERS.dhcp, OWNERS.floatingIp, OWNERS.routerGateway]
 
 /** What a project may have, resource by resource. */
 export async function readNetworkQuotas(read: Reader, projectId: string): Promise<Record<string, number>> {

@@ -1,12 +1,13 @@
 /** Makes hosts follow one thing of the network API: reads its rows, asks the hosts, and writes down how it went. */
+
 import type { Tx } from '../db/database.ts'
+import { OWNERS, ROUTER_ENDS } from '../db/device-owners.ts'
 import type { HostDriver } from '../host/host-driver.ts'
 import { hostNameOf } from '../lib/host-names.ts'
 import { readPortPlan } from '../ports/port-store.ts'
 import { readRouterPlan } from '../routers/router-plan.ts'
 import { readGroupPlan } from '../security-groups/group-plan.ts'
 import type { NetworkChange, NetworkParts } from './network-changes.ts'
-import { ROUTER_ENDS } from './network-links.ts'
 import { readNetworkPlan } from './network-store.ts'
 
 /**
@@ -82,7 +83,7 @@ async function applyNetwork({ db, hosts }: NetworkParts, id: string): Promise<vo
     .selectFrom('ports')
     .select(['id', 'status'])
     .where('networkId', '=', id)
-    .where('deviceOwner', '=', 'network:dhcp')
+    .where('deviceOwner', '=', OWNERS.dhcp)
     .execute()
   const status = plan.isUp ? 'ACTIVE' : 'DOWN'
   await settlePorts({ db }, services, status)

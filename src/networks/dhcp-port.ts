@@ -1,14 +1,12 @@
 import type { Cloud } from '../cloud.ts'
 import type { Tx } from '../db/database.ts'
+import { OWNERS } from '../db/device-owners.ts'
 import type { Row } from '../db/schema.ts'
 import { networkError } from '../network-api/network-errors.ts'
 import { deletePorts } from '../ports/delete-ports.ts'
 import { giveAutomatic, isAutomatic, takeLowestAddress } from '../ports/port-addresses.ts'
 import { insertPort, touched } from '../ports/port-store.ts'
 import { listSubnets } from './network-store.ts'
-
-/** What the port of a network's DHCP and metadata service has as owner. */
-export const DHCP_OWNER = 'network:dhcp'
 
 /**
  * Gives a network the port of its DHCP service with an address in each subnet that has DHCP, and takes away what is
@@ -25,7 +23,7 @@ export async function settleDhcpPort(
   const isServed = network.isExternal === 0 && network.isUnmanaged === 0
   const subnets = isServed ? (await listSubnets(tx, network.id)).filter(({ hasDhcp }) => hasDhcp === 1) : []
   const ports = tx.selectFrom('ports').selectAll().where('networkId', '=', network.id)
-  let port = await ports.where('deviceOwner', '=', DHCP_OWNER).executeTakeFirst()
+  let port = await ports.where('deviceOwner', '=', OWNERS.dhcp).executeTakeFirst()
   if (subnets.length === 0) {
     if (port) await deletePorts(parts, tx, [port.id])
     return
@@ -35,7 +33,7 @@ export async function settleDhcpPort(
       projectId: network.projectId,
       networkId: network.id,
       deviceId: `dhcp-${network.id}`,
-      deviceOwner: DHCP_OWNER,
+      deviceOwner: OWNERS.dhcp,
       fixedIps: [],
       securityGroupIds: [],
       now,

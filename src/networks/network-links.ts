@@ -1,9 +1,8 @@
 /** What a thing of the network API is linked with, according to the rows: what must follow when it changes. */
-import type { Reader } from '../db/database.ts'
-import type { NetworkChange } from './network-changes.ts'
 
-/** Owners of ports that are ends of routers. */
-export const ROUTER_ENDS = ['network:router_interface', 'network:router_gateway']
+import type { Reader } from '../db/database.ts'
+import { OWNERS, ROUTER_ENDS } from '../db/device-owners.ts'
+import type { NetworkChange } from './network-changes.ts'
 
 /** The things linked with this one, each once, in no order; empty when it has no row (any more). */
 export async function linksOf(read: Reader, { kind, id }: NetworkChange): Promise<NetworkChange[]> {
@@ -57,7 +56,7 @@ async function linksOfPort(read: Reader, portId: string): Promise<NetworkChange[
   return [
     ...asChanges('router', routers),
     ...asChanges('securityGroup', await groupsThatName(read, groupIds)),
-    ...asChanges('network', port.deviceOwner === 'network:dhcp' ? [port.networkId] : []),
+    ...asChanges('network', port.deviceOwner === OWNERS.dhcp ? [port.networkId] : []),
   ]
 }
 

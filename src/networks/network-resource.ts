@@ -1,5 +1,6 @@
 import { Type } from 'typebox'
 import type { Reader, Tx } from '../db/database.ts'
+import { OWNERS } from '../db/device-owners.ts'
 import type { Row } from '../db/schema.ts'
 import type { Caller } from '../http/policy.ts'
 import { newId } from '../lib/ids.ts'
@@ -9,7 +10,7 @@ import { networkError } from '../network-api/network-errors.ts'
 import { type ResourceCall, resource, type Wanted } from '../network-api/resource.ts'
 import { readTags, replaceTags } from '../network-api/tag-store.ts'
 import { deletePorts } from '../ports/delete-ports.ts'
-import { DHCP_OWNER, settleDhcpPort } from './dhcp-port.ts'
+import { settleDhcpPort } from './dhcp-port.ts'
 import { LEAST_MTU_6, listSubnets, touchNetwork } from './network-store.ts'
 import { networkView, type ShownNetwork, uosNetworkView } from './network-view.ts'
 import { MTU } from './seed-networks.ts'
@@ -121,7 +122,7 @@ export const networkResource = resource({
   async remove({ cloud, now }, tx, { id }) {
     await touchNetwork(tx, id, now)
     const ports = await tx.selectFrom('ports').select(['id', 'deviceOwner']).where('networkId', '=', id).execute()
-    if (ports.some(({ deviceOwner }) => deviceOwner !== DHCP_OWNER)) {
+    if (ports.some(({ deviceOwner }) => deviceOwner !== OWNERS.dhcp)) {
       throw networkError(
         'NetworkInUse',
         `Unable to complete operation on network ${id}. There are one or more ports still in use on the network.`,
@@ -188,7 +189,7 @@ async function assertMayUnshare(
     .where('networkId', '=', before.id)
     // Ports without a project are the cloud's own.
     .where('projectId', 'not in', [before.projectId, ''])
-    .where('deviceOwner', '!=', DHCP_OWNER)
+    .where('deviceOwner', '!=', OWNERS.dhcp)
     .executeTakeFirst()
   if (!foreign) return
   const message = `Unable to reconfigure sharing settings for network ${before.id}. Multiple tenants are using it.`
@@ -202,7 +203,7 @@ async function assertMayTurn(tx: Tx, before: Row<'networks'>, { isExternal }: Pa
     .selectFrom('ports')
     .select('id')
     .where('networkId', '=', before.id)
-    .where('deviceOwner', '!=', DHCP_OWNER)
+    .where('deviceOwner', '!=', OWNERS.dhcp)
     .executeTakeFirst()
   if (!user) return
   throw isExternal === 0

@@ -1,5 +1,6 @@
 import { sql } from 'kysely'
 import type { Reader, Tx } from '../db/database.ts'
+import { OWNERS } from '../db/device-owners.ts'
 import type { Row } from '../db/schema.ts'
 import type { NetworkPlan } from '../host/host-driver.ts'
 import type { Caller } from '../http/policy.ts'
@@ -75,7 +76,7 @@ export async function readNetworkPlan(read: Reader, networkId: string): Promise<
     .innerJoin('ports', 'ports.id', 'portAddresses.portId')
     .select(['portAddresses.subnetId', 'portAddresses.ipAddress'])
     .where('ports.networkId', '=', networkId)
-    .where('ports.deviceOwner', '=', 'network:dhcp')
+    .where('ports.deviceOwner', '=', OWNERS.dhcp)
     .execute()
   const subnets = await listSubnets(read, networkId)
   return {

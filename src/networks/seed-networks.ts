@@ -1,4 +1,5 @@
 import type { Tx } from '../db/database.ts'
+import { OWNERS } from '../db/device-owners.ts'
 import { parseNetwork } from '../lib/ip.ts'
 import { insertPort } from '../ports/port-store.ts'
 import { usualGateway, usualPools } from './subnet-ranges.ts'
@@ -48,7 +49,7 @@ export async function seedNetworks(tx: Tx, projectId: string, now: number): Prom
     projectId,
     networkId: SHARED_NETWORK_ID,
     deviceId: `dhcp-${SHARED_NETWORK_ID}`,
-    deviceOwner: 'network:dhcp',
+    deviceOwner: OWNERS.dhcp,
     fixedIps: [{ ipAddress: pools[0]?.start }],
     securityGroupIds: [],
     now,

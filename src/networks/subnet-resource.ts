@@ -1,4 +1,5 @@
 import type { Reader, Tx } from '../db/database.ts'
+import { OWNERS } from '../db/device-owners.ts'
 import type { Row } from '../db/schema.ts'
 import type { Caller } from '../http/policy.ts'
 import { newId } from '../lib/ids.ts'
@@ -9,7 +10,7 @@ import { type ResourceCall, resource, type Wanted } from '../network-api/resourc
 import { readTags } from '../network-api/tag-store.ts'
 import { giveAutomatic, isAutomatic } from '../ports/port-addresses.ts'
 import { touched } from '../ports/port-store.ts'
-import { DHCP_OWNER, settleDhcpPort } from './dhcp-port.ts'
+import { settleDhcpPort } from './dhcp-port.ts'
 import { findVisibleNetwork, LEAST_MTU_6, listSubnets, touchNetwork } from './network-store.ts'
 import { SUBNET_ALIASES, SUBNET_CHANGES, SUBNET_FIRST } from './subnet-attributes.ts'
 import { readSubnet, readSubnetChange } from './subnet-values.ts'
@@ -147,12 +148,12 @@ async function assertGatewayFree(tx: Tx, subnet: Row<'subnets'>, gatewayIp: stri
       .where('portAddresses.ipAddress', '=', ipAddress ?? '')
       .executeTakeFirst()
   const old = await holderOf(subnet.gatewayIp)
-  if (old?.deviceOwner === 'network:router_interface') {
+  if (old?.deviceOwner === OWNERS.routerInterface) {
     const message = `Current gateway ip ${subnet.gatewayIp} is in use by port ${old.id}; the subnet cannot lose it.`
     throw networkError('GatewayIpInUse', message)
   }
   const holder = await holderOf(gatewayIp)
-  if (!holder || holder.deviceOwner === 'network:router_interface') return
+  if (!holder || holder.deviceOwner === OWNERS.routerInterface) return
   throw networkError('IpAddressInUse', `Address ${gatewayIp} is in use by port ${holder.id}.`)
 }
 
@@ -168,7 +169,7 @@ async function releaseAddresses({ cloud, now }: ResourceCall, tx: Tx, subnet: Ro
     .where('portAddresses.subnetId', '=', subnet.id)
     .execute()
   const given = holders.find(
-    ({ deviceOwner }) => deviceOwner !== DHCP_OWNER && (!isAutomatic(subnet) || deviceOwner.startsWith('network:')),
+    ({ deviceOwner }) => deviceOwner !== OWNERS.dhcp && (!isAutomatic(subnet) || deviceOwner.startsWith('network:')),
   )
   if (given) {
     throw networkError(
@@ -177,7 +178,7 @@ async function releaseAddresses({ cloud, now }: ResourceCall, tx: Tx, subnet: Ro
     )
   }
   for (const { id, deviceOwner } of holders) {
-    if (deviceOwner === DHCP_OWNER) continue
+    if (deviceOwner === OWNERS.dhcp) continue
     await cloud.networkChanges.noteLeaving(tx, { kind: 'port', id })
     await tx.deleteFrom('portAddresses').where('portId', '=', id).where('subnetId', '=', subnet.id).execute()
     await tx.updateTable('ports').set(touched(now)).where('id', '=', id).execute()

@@ -2,6 +2,7 @@
 import type { Cloud } from '../cloud.ts'
 import type { Tx } from '../db/database.ts'
 import { releaseFloatingIpsOfPorts } from '../floating-ips/floating-ip-store.ts'
+import { freed } from './port-store.ts'
 
 type Parts = Pick<Cloud, 'networkChanges' | 'clock'>
 
@@ -28,17 +29,7 @@ export async function releasePorts(parts: Parts, tx: Tx, serverId: string): Prom
   const owned = ports.filter(({ isOwnedByServer }) => isOwnedByServer === 1).map(({ id }) => id)
   await parts.networkChanges.noteNeighbours(tx, owned)
   await dropPorts(parts, tx, owned)
-  await tx
-    .updateTable('ports')
-    .set((eb) => ({
-      deviceId: '',
-      deviceOwner: '',
-      status: 'DOWN',
-      revision: eb('revision', '+', 1),
-      updatedAt: parts.clock.now(),
-    }))
-    .where('deviceId', '=', serverId)
-    .execute()
+  await tx.updateTable('ports').set(freed(parts.clock.now())).where('deviceId', '=', serverId).execute()
 }
 
 async function dropPorts(parts: Parts, tx: Tx, portIds: readonly string[]): Promise<void> {

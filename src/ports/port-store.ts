@@ -105,6 +105,9 @@ export const macInUse = (macAddress: string) =>
 /** What every change of a row writes besides. */
 export const touched = (now: number) => ({ revision: sql<number>`revision + 1`, updatedAt: now })
 
+/** What is written to a port that somebody lets go of, and that stays. */
+export const freed = (now: number) => ({ deviceId: '', deviceOwner: '', status: 'DOWN' as const, ...touched(now) })
+
 const UNBOUND = { portId: null, fixedIpAddress: null, routerId: null, status: 'DOWN' } as const
 
 /**

@@ -1,6 +1,8 @@
 /** How a router gets its end on an external network, and loses it. */
+
 import type { Cloud } from '../cloud.ts'
 import type { Tx } from '../db/database.ts'
+import { OWNERS } from '../db/device-owners.ts'
 import type { Row } from '../db/schema.ts'
 import type { Caller } from '../http/policy.ts'
 import { networkError } from '../network-api/network-errors.ts'
@@ -51,7 +53,7 @@ export async function setGateway(
         projectId: '',
         networkId,
         deviceId: router.id,
-        deviceOwner: 'network:router_gateway',
+        deviceOwner: OWNERS.routerGateway,
         fixedIps: wish?.external_fixed_ips?.map((one) => ({ subnetId: one.subnet_id, ipAddress: one.ip_address })),
         securityGroupIds: [],
         now,

@@ -1,6 +1,8 @@
 /** How a router joins networks and leaves them. */
+
 import type { Cloud } from '../cloud.ts'
 import type { Tx } from '../db/database.ts'
+import { OWNERS } from '../db/device-owners.ts'
 import type { Row } from '../db/schema.ts'
 import type { Caller } from '../http/policy.ts'
 import { contains, parseAddress, parseNetwork } from '../lib/ip.ts'
@@ -96,7 +98,7 @@ async function joinSubnet(
     projectId: router.projectId,
     networkId: subnet.networkId,
     deviceId: router.id,
-    deviceOwner: 'network:router_interface',
+    deviceOwner: OWNERS.routerInterface,
     fixedIps: [{ subnetId, ipAddress: subnet.gatewayIp }],
     securityGroupIds: [],
     now: clock.now(),
@@ -126,7 +128,7 @@ async function takePort(
     .updateTable('ports')
     .set((eb) => ({
       deviceId: router.id,
-      deviceOwner: 'network:router_interface',
+      deviceOwner: OWNERS.routerInterface,
       revision: eb('revision', '+', 1),
       updatedAt: clock.now(),
     }))

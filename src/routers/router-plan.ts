@@ -1,5 +1,7 @@
 /** Rows to plans: what hosts must know of routers. */
+
 import type { Reader } from '../db/database.ts'
+import { OWNERS, ROUTER_ENDS } from '../db/device-owners.ts'
 import type { Row } from '../db/schema.ts'
 import type { RouterPlan, RouterPortPlan } from '../host/host-driver.ts'
 import { readNetworkPlan } from '../networks/network-store.ts'
@@ -12,12 +14,12 @@ export async function readRouterPlan(read: Reader, routerId: string): Promise<Ro
     .selectFrom('ports')
     .selectAll()
     .where('deviceId', '=', routerId)
-    .where('deviceOwner', 'in', ['network:router_interface', 'network:router_gateway'])
+    .where('deviceOwner', 'in', ROUTER_ENDS)
     .orderBy('createdAt')
     .orderBy('id')
     .execute()
-  const [gateway] = ends.filter(({ deviceOwner }) => deviceOwner === 'network:router_gateway')
-  const interfaces = ends.filter(({ deviceOwner }) => deviceOwner === 'network:router_interface')
+  const [gateway] = ends.filter(({ deviceOwner }) => deviceOwner === OWNERS.routerGateway)
+  const interfaces = ends.filter(({ deviceOwner }) => deviceOwner === OWNERS.routerInterface)
   return {
     routerId,
     isUp: router.isUp === 1,

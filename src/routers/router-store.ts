@@ -1,4 +1,5 @@
 import type { Reader, Tx } from '../db/database.ts'
+import { OWNERS, ROUTER_ENDS } from '../db/device-owners.ts'
 import type { Row } from '../db/schema.ts'
 import type { Route } from '../host/host-driver.ts'
 import { overlaps, parseNetwork } from '../lib/ip.ts'
@@ -14,7 +15,6 @@ export interface RouterEnd {
   addresses: { subnetId: string; ipAddress: string; cidr: string }[]
 }
 
-const OWNERS = ['network:router_interface', 'network:router_gateway']
 /** How many ids one question may name; beyond, all ends are read. */
 const IDS_AT_ONCE = 1_000
 
@@ -27,7 +27,7 @@ export async function listEnds(read: Reader, routerIds: readonly string[]): Prom
     .leftJoin('subnets', 'subnets.id', 'portAddresses.subnetId')
     .select(['ports.id', 'ports.deviceId', 'ports.networkId', 'ports.deviceOwner'])
     .select(['portAddresses.subnetId', 'portAddresses.ipAddress', 'subnets.cidr'])
-    .where('ports.deviceOwner', 'in', OWNERS)
+    .where('ports.deviceOwner', 'in', ROUTER_ENDS)
     .$if(routerIds.length <= IDS_AT_ONCE, (all) => all.where('ports.deviceId', 'in', routerIds))
     .orderBy('ports.createdAt')
     .orderBy('ports.id')
@@ -40,7 +40,7 @@ export async function listEnds(read: Reader, routerIds: readonly string[]): Prom
       portId: port.id,
       routerId: port.deviceId,
       networkId: port.networkId,
-      isGateway: port.deviceOwner === 'network:router_gateway',
+      isGateway: port.deviceOwner === OWNERS.routerGateway,
       addresses: ofPort.flatMap(({ subnetId, ipAddress, cidr }) =>
         subnetId === null || ipAddress === null || cidr === null ? [] : [{ subnetId, ipAddress, cidr }],
       ),

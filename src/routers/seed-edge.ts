@@ -1,6 +1,8 @@
 /** The way out of a fresh cloud: addresses for its external network, and a router that joins the shared one to it. */
+
 import type { Cloud } from '../cloud.ts'
 import type { Tx } from '../db/database.ts'
+import { OWNERS } from '../db/device-owners.ts'
 import { newId } from '../lib/ids.ts'
 import { formatNetwork, parseNetwork } from '../lib/ip.ts'
 import { BGP_NETWORK_ID, SHARED_NETWORK_ID } from '../networks/seed-networks.ts'
@@ -106,13 +108,13 @@ async function seedRouter(
     ...port,
     projectId: '',
     networkId: BGP_NETWORK_ID,
-    deviceOwner: 'network:router_gateway',
+    deviceOwner: OWNERS.routerGateway,
   })
   await insertPort(tx, {
     ...port,
     projectId,
     networkId: SHARED_NETWORK_ID,
-    deviceOwner: 'network:router_interface',
+    deviceOwner: OWNERS.routerInterface,
     fixedIps: [{ subnetId: shared.id, ipAddress: shared.gatewayIp }],
   })
   networkChanges.note(tx, { kind: 'router', id })

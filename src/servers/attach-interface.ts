@@ -1,8 +1,10 @@
 /** Accepts network cards for servers, and their end; change-cards.ts then does it. */
+
 import type { Static } from 'typebox'
 import { acceptAction } from '../actions/journal.ts'
 import type { Cloud } from '../cloud.ts'
 import type { Tx } from '../db/database.ts'
+import { OWNERS } from '../db/device-owners.ts'
 import type { Row } from '../db/schema.ts'
 import { MOST_CARDS } from '../host/host-driver.ts'
 import { ApiError } from '../http/api-error.ts'
@@ -21,8 +23,6 @@ import { getServer } from './server-store.ts'
 
 /** What a body of S26 or S28 asks for. */
 type Wish = { portId: string } | { networkId: string | undefined; fixedIp: FixedIpWish | undefined }
-
-const OWNER = 'compute:nova'
 
 /**
  * Accepts a card: an existing port, or a new one on a network. The port is the server's from now on, and carries
@@ -112,7 +112,7 @@ async function takePort(tx: Tx, server: Row<'servers'>, portId: string, position
     .executeTakeFirst()
   if (!port) throw new ApiError('itemNotFound', `Port ${portId} could not be found.`)
   if (port.isExternal) throw new ApiError('badRequest', `Port ${portId} is on an external network; servers are not.`)
-  if (await bindPort(tx, portId, server.id, OWNER, position)) return portId
+  if (await bindPort(tx, portId, server.id, OWNERS.server, position)) return portId
   throw new ApiError('conflictingRequest', `Port ${portId} is still in use.`)
 }
 
@@ -132,7 +132,7 @@ async function makePort(
       projectId,
       networkId: network.id,
       deviceId,
-      deviceOwner: OWNER,
+      deviceOwner: OWNERS.server,
       position,
       fixedIps: fixedIp && [fixedIp],
       securityGroupIds: [group.id],

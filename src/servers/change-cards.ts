@@ -4,7 +4,7 @@ import type { Tx } from '../db/database.ts'
 import type { CardPlan } from '../host/host-driver.ts'
 import { hostNameOf } from '../lib/host-names.ts'
 import { deletePorts } from '../ports/delete-ports.ts'
-import { readPortPlan } from '../ports/port-store.ts'
+import { freed, readPortPlan } from '../ports/port-store.ts'
 import { type ActionParts, type ServerSubject, serverAction } from './server-action.ts'
 
 /** Input of both: the port that the card is of. */
@@ -118,15 +118,5 @@ export async function releaseCard(
   if (port?.isOwnedByServer) return deletePorts(parts, tx, [portId])
   if (!port) return
   await parts.networkChanges.noteLeaving(tx, { kind: 'port', id: portId })
-  await tx
-    .updateTable('ports')
-    .set((eb) => ({
-      deviceId: '',
-      deviceOwner: '',
-      status: 'DOWN',
-      revision: eb('revision', '+', 1),
-      updatedAt: parts.clock.now(),
-    }))
-    .where('id', '=', portId)
-    .execute()
+  await tx.updateTable('ports').set(freed(parts.clock.now())).where('id', '=', portId).execute()
 }

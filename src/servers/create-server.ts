@@ -2,6 +2,7 @@ import type { Static } from 'typebox'
 import { acceptAction } from '../actions/journal.ts'
 import type { Cloud } from '../cloud.ts'
 import type { Tx } from '../db/database.ts'
+import { OWNERS } from '../db/device-owners.ts'
 import type { Row } from '../db/schema.ts'
 import { findVisibleFlavor } from '../flavors/flavor-store.ts'
 import { listHosts } from '../hosts/host-store.ts'
@@ -267,14 +268,14 @@ async function giveCards(
 ): Promise<void> {
   for (const [position, card] of cards.entries()) {
     if ('portId' in card) {
-      if (await bindPort(tx, card.portId, serverId, 'compute:nova', position)) continue
+      if (await bindPort(tx, card.portId, serverId, OWNERS.server, position)) continue
       throw new ApiError('conflictingRequest', `Port ${card.portId} is still in use.`)
     }
     await insertPort(tx, {
       projectId: caller.projectId,
       networkId: card.networkId,
       deviceId: serverId,
-      deviceOwner: 'compute:nova',
+      deviceOwner: OWNERS.server,
       position,
       fixedIps: card.ipAddress === undefined ? undefined : [{ ipAddress: card.ipAddress }],
       securityGroupIds,

@@ -1,5 +1,6 @@
 /** IPv6 values as numbers, for the same reason as ipv4.ts: no text of a user reaches a rule or a command line. */
 import { isIPv6 } from 'node:net'
+import { formatAddress, interfaceId, parseAddress } from '../../lib/ip.ts'
 
 /** A network: `address` has no bits set beyond `bits`. */
 export interface Prefix6 {
@@ -11,18 +12,11 @@ export interface Prefix6 {
 /** @throws Error when it is not an IPv6 address; one with a zone is none. */
 export function parseIpv6(text: string): bigint {
   if (!isIPv6(text) || text.includes('%')) throw new Error(`Not an IPv6 address: ${JSON.stringify(text)}`)
-  const [head = '', tail] = new URL(`http://[${text}]/`).hostname.slice(1, -1).split('::')
-  const first = head.split(':').filter(Boolean)
-  const last = (tail ?? '').split(':').filter(Boolean)
-  const groups = [...first, ...Array.from({ length: 8 - first.length - last.length }, () => '0'), ...last]
-  return groups.reduce((sum, group) => sum * 0x1_0000n + BigInt(Number.parseInt(group, 16)), 0n)
+  return parseAddress(text).value
 }
 
 /** The short form that the kernel's tools print too (RFC 5952). */
-export function formatIpv6(address: bigint): string {
-  const groups = (hex128(address).match(/..../g) ?? []).join(':')
-  return new URL(`http://[${groups}]/`).hostname.slice(1, -1)
-}
+export const formatIpv6 = (address: bigint): string => formatAddress({ version: 6, value: address })
 
 /** 32 hexadecimal digits. */
 export const hex128 = (address: bigint): string => address.toString(16).padStart(32, '0')
@@ -58,9 +52,5 @@ export function compactPrefixes6(prefixes: readonly Prefix6[]): Prefix6[] {
   return kept
 }
 
-/** The link-local address that a card of this MAC takes (RFC 4291, modified EUI-64). */
-export function linkLocalOf(mac: string): bigint {
-  const [a = 0, b = 0, c = 0, d = 0, e = 0, f = 0] = mac.split(':').map((part) => Number.parseInt(part, 16))
-  const id = [a ^ 2, b, c, 0xff, 0xfe, d, e, f].reduce((sum, byte) => sum * 256n + BigInt(byte), 0n)
-  return (0xfe80n << 112n) + id
-}
+/** The link-local address that a card of this MAC takes. */
+export const linkLocalOf = (mac: string): bigint => (0xfe80n << 112n) + interfaceId(mac)

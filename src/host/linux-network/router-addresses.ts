@@ -2,11 +2,10 @@
  * IPv4 and IPv6 values of a router's plan, read as numbers and written again as the kernel's tools print them: so no
  * text of a user reaches a command, and what is wanted compares with what is there.
  */
-import { isIPv4, isIPv6 } from 'node:net'
-import { formatIpv4, parseIpv4 } from './ipv4.ts'
-import { formatIpv6, parseIpv6 } from './ipv6.ts'
+import { isIP } from 'node:net'
+import * as ip from '../../lib/ip.ts'
 
-export type Family = 4 | 6
+export type Family = ip.IpVersion
 
 /** An address or a network; a network's `value` has no bits set beyond `bits`. */
 export interface IpPrefix {
@@ -19,9 +18,9 @@ const WIDTH: Record<Family, number> = { 4: 32, 6: 128 }
 
 /** @throws Error when it is no address; one with a zone is none. */
 export function parseAddress(text: string): IpPrefix {
-  if (isIPv4(text)) return { family: 4, value: BigInt(parseIpv4(text)), bits: WIDTH[4] }
-  if (!isIPv6(text) || text.includes('%')) throw new Error(`Not an IP address: ${JSON.stringify(text)}`)
-  return { family: 6, value: parseIpv6(text), bits: WIDTH[6] }
+  if (isIP(text) === 0 || text.includes('%')) throw new Error(`Not an IP address: ${JSON.stringify(text)}`)
+  const { version, value } = ip.parseAddress(text)
+  return { family: version, value, bits: WIDTH[version] }
 }
 
 /**
@@ -44,8 +43,7 @@ export const isInside = (outer: IpPrefix, inner: IpPrefix): boolean =>
   (inner.value & mask(outer.family, outer.bits)) === outer.value
 
 /** As `ip` prints an address, without its length. */
-export const formatAddress = ({ family, value }: IpPrefix): string =>
-  family === 4 ? formatIpv4(Number(value)) : formatIpv6(value)
+export const formatAddress = ({ family, value }: IpPrefix): string => ip.formatAddress({ version: family, value })
 
 /** As `ip route` prints a destination: `default`, an address without `/32`, or a network. */
 export function formatDestination(network: IpPrefix): string {
