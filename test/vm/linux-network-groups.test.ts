@@ -53,6 +53,35 @@ test('a change of a group touches its own rules, cuts what it had allowed, and i
   assert.equal(await peer.agent.tryConnect(guest.address, 80), 'silent')
 })
 
+test('a group of ten thousand rules is in force, and so is one rule more', async () => {
+  await using world = await NetworkWorld.open()
+  const newPort = newNetwork()
+  // Each with a prefix and a port of its own, so that none can share another's match.
+  const rules = Array.from({ length: 10_000 }, (_, n) =>
+    allow('tcp', 1_000 + n, `198.${18 + (n >> 14)}.${(n >> 6) & 255}.${(n & 63) << 2}/30`),
+  )
+  const group: SecurityGroupPlan = { groupId: newId(), rules: [OUT, ...rules], members: [] }
+  const [plan, other] = [newPort({ securityGroups: [group] }), newPort()]
+  await world.ensure(plan, other)
+  await using guest = await StandIn.plug(world.network, plan)
+  await using peer = await StandIn.plug(world.network, other)
+  await guest.agent.ask({ ask: 'listen', port: 22 })
+  const listed = await runTool('ip', [
+    'netns',
+    'exec',
+    world.namespaceOf(plan),
+    'nft',
+    'list',
+    'table',
+    'inet',
+    'novella',
+  ])
+  assert.equal(listed.match(/198\..*tcp dport \d+ accept$/gm)?.length, rules.length)
+  assert.equal(await peer.agent.tryConnect(guest.address, 22), 'silent')
+  await world.network.ensureSecurityGroup({ ...group, rules: [...group.rules, allow('tcp', 22)] })
+  assert.equal(await peer.agent.connect(guest.address, 22), 'open')
+})
+
 test('a rule for a remote group admits its members and nobody else, as they come and go', async () => {
   await using world = await NetworkWorld.open()
   const newPort = newNetwork()

@@ -111,6 +111,18 @@ describe('networks of a tenant with real guests', () => {
     await assert.rejects(inA(ping(b.address, '-I 10.20.0.250')))
     await inA('ip addr del 10.20.0.250/24 dev eth0')
     await inA(ping(b.address))
+
+    // By another MAC nothing of its own is heard either, so it must change back by itself.
+    const lie = [
+      'own=$(cat /sys/class/net/eth0/address)',
+      'ip link set eth0 address fa:16:3e:00:00:99',
+      `if ${ping(b.address)}; then echo heard; else echo silence; fi >/root/told`,
+      'ip link set eth0 address $own',
+    ].join('; ')
+    await inA(`rm -f /root/told; nohup sh -c '${lie}' >/dev/null 2>&1 &`)
+    await cloud.untilWorks('it tells how it went', () => inA('test -s /root/told'))
+    assert.match(await inA('cat /root/told'), /silence/)
+    await inA(ping(b.address))
   })
 
   test('a router joins two networks, and leads out', async () => {
