@@ -23,24 +23,39 @@ const NO_IMAGE: TinyFacts = {
     'cf83e1357eefb8bdf1542850d66d8007d620e4050b5715dc83f4a921d36ce9ce47d0d13c5d85f2b0ff8318d2877eec2f63b931bd47417a81a538327af927da3e',
 }
 
+/** What takes time to make, and must not be made inside a transaction. */
+export interface Seeds {
+  image: TinyFacts
+  /** Undefined when there are people already. */
+  people: IdentitySeed | undefined
+}
+
+/**
+ * Makes what will be seeded, and changes nothing but the files of images.
+ * @param options.log2N the cost of password hashes, for tests that make many clouds.
+ * @param options.signal ends it while the image is built.
+ * @throws TinyBuildError when there is no image and none can be built; the signal's reason.
+ */
+export async function prepareSeeds(
+  cloud: Cloud,
+  onProgress: (message: string) => void,
+  { log2N, signal }: { log2N?: number; signal?: AbortSignal } = {},
+): Promise<Seeds> {
+  const [image, people] = await Promise.all([
+    cloud.config.driver === 'qemu' ? provideTiny(cloud, onProgress, signal) : NO_IMAGE,
+    prepareSeed(cloud.db.read, log2N),
+  ])
+  signal?.throwIfAborted()
+  return { image, people }
+}
+
 /**
  * Seeds what is missing; whatever is there stays.
  * @param baseUrl where clients will find the API; it goes into `openrc`.
- * @param options.log2N the cost of password hashes, for tests that make many clouds.
- * @param options.signal ends it while the image is built; nothing is seeded then.
  * @returns whether this was the first start.
- * @throws TinyBuildError when there is no image and none can be built; the signal's reason.
  */
-export async function seed(
-  cloud: Cloud,
-  baseUrl: string,
-  onProgress: (message: string) => void,
-  { log2N, signal }: { log2N?: number; signal?: AbortSignal } = {},
-): Promise<boolean> {
+export async function seed(cloud: Cloud, baseUrl: string, { image, people }: Seeds): Promise<boolean> {
   const { config, db, clock } = cloud
-  const image = config.driver === 'qemu' ? await provideTiny(cloud, onProgress, signal) : NO_IMAGE
-  signal?.throwIfAborted()
-  const people = await prepareSeed(db.read, log2N)
   // The passwords are nowhere but in these files, so they are safe on disk before the database knows their hashes.
   if (people) writeAccess(config, baseUrl, people)
   return db.transaction(async (tx) => {

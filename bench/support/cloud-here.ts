@@ -8,7 +8,7 @@ import { MemoryDriver } from '../../src/host/memory/memory-driver.ts'
 import { type App, buildApp } from '../../src/http/app.ts'
 import { TINY_IMAGE_ID } from '../../src/images/image-store.ts'
 import { SHARED_NETWORK_ID } from '../../src/networks/seed-networks.ts'
-import { seed } from '../../src/seed.ts'
+import { prepareSeeds, seed } from '../../src/seed.ts'
 import { DataDirectory } from './cloud-process.ts'
 
 /** Servers asked for in one request. */
@@ -44,7 +44,7 @@ export class CloudHere implements AsyncDisposable {
     const cloud = stack.use(await openCloud({ ...config, ...noQuotas }, { log: pino({ level: 'silent' }), host }))
     const app = await buildApp(cloud)
     stack.defer(() => app.close())
-    await seed(cloud, 'http://localhost', () => {})
+    await seed(cloud, 'http://localhost', await prepareSeeds(cloud, () => {}))
     const here = new CloudHere({ cloud, host, app, stack: stack.move() })
     await here.#logIn(data)
     return here

@@ -6,7 +6,7 @@ import { bootFirstServer } from '../first-server.ts'
 import type { App } from '../http/app.ts'
 import { makeDataDirectory } from '../lib/data-directory.ts'
 import { openLog } from '../lib/log.ts'
-import { seed } from '../seed.ts'
+import { prepareSeeds, seed } from '../seed.ts'
 import { newProgress, type Progress } from './progress.ts'
 import { ensureSystemPackages, FOR_GUESTS } from './system-packages.ts'
 
@@ -37,6 +37,9 @@ async function run(config: Config, progress: Progress, ended: AbortSignal): Prom
   const loading = import('../http/app.ts')
   await using cloud = await opening
   ended.throwIfAborted()
+  // Passwords are hashed and the image is looked at while the routes are made ready; what failed is told below.
+  const preparing = prepareSeeds(cloud, progress.step, { signal: ended })
+  preparing.catch(() => {})
   const app = await (await loading).buildApp(cloud)
   try {
     // Port 0 means any; its number is only known once it listens, and openrc needs it.
@@ -44,10 +47,10 @@ async function run(config: Config, progress: Progress, ended: AbortSignal): Prom
     let isFirstStart: boolean
     if (port === 0) {
       await listen(app, host, port)
-      isFirstStart = await seed(cloud, baseUrl(), progress.step, { signal: ended })
+      isFirstStart = await seed(cloud, baseUrl(), await preparing)
     } else {
       const url = config.publicUrl || `http://${urlHost(host)}:${port}`
-      isFirstStart = await seed(cloud, url, progress.step, { signal: ended })
+      isFirstStart = await seed(cloud, url, await preparing)
       await listen(app, host, port)
     }
     progress.done()

@@ -28,6 +28,7 @@ import { webRoutes } from '../web/web-routes.ts'
 import { baseUrl } from './base-url.ts'
 import { acceptBodies, refuseNul } from './bodies.ts'
 import { answerFaults, faultAnswerer } from './faults.ts'
+import { compileLate } from './late-schemas.ts'
 import { Links } from './links.ts'
 import { malformedAnswerer } from './malformed.ts'
 import { describeApi } from './openapi.ts'
@@ -42,6 +43,18 @@ const BODY_BYTES = 1_048_576
 const ARRIVAL_MS = 30_000
 /** A part of a path that is longer than any id of ours may be a token, and tokens stay out of the log. */
 const MAYBE_SECRET = /[^/]{41,}/g
+
+/**
+ * Queries and bodies are taken as they are; a schema that allows a digit string says so. The schemas are typed where they
+ * are written; to check them against the meta-schema would compile it at each start.
+ */
+const AJV = {
+  coerceTypes: false,
+  removeAdditional: false,
+  useDefaults: false,
+  allErrors: false,
+  validateSchema: false,
+} as const
 
 /** What a route's schema says is what its handler gets. */
 interface TypeBoxProvider extends FastifyTypeProvider {
@@ -78,17 +91,6 @@ export async function buildApp(cloud: Cloud): Promise<App> {
     rewriteUrl: ({ url = '/' }) => plainNetworkUrl(url),
     genReqId: () => `req-${randomUUID()}`,
     routerOptions: { ignoreTrailingSlash: true, maxParamLength: 300 },
-    // Queries and bodies are taken as they are; a schema that allows a digit string says so.
-    // The schemas are typed where they are written; to check them against the meta-schema would compile it at each start.
-    ajv: {
-      customOptions: {
-        coerceTypes: false,
-        removeAdditional: false,
-        useDefaults: false,
-        allErrors: false,
-        validateSchema: false,
-      },
-    },
     requestTimeout: ARRIVAL_MS,
     // A proxy on this machine may say who asks, if there is one; from anyone else the header is a guess at another
     // address, and failed logins are counted by it.
@@ -104,6 +106,7 @@ export async function buildApp(cloud: Cloud): Promise<App> {
       throw new Error(`${method} ${url} names neither an operation nor isPublic.`)
     }
   })
+  compileLate(app, AJV)
   acceptBodies(app)
   answerFaults(app, cloud)
   describeApi(app)

@@ -7,7 +7,7 @@ import { type Cloud, openCloud } from '../../src/cloud.ts'
 import { readConfig } from '../../src/config.ts'
 import { type App, buildApp } from '../../src/http/app.ts'
 import { newLog } from '../../src/lib/log.ts'
-import { seed } from '../../src/seed.ts'
+import { prepareSeeds, seed } from '../../src/seed.ts'
 import { until } from '../support/until.ts'
 import { passwordOf } from './pages.ts'
 
@@ -48,7 +48,7 @@ export class RealCloud implements AsyncDisposable {
     this.#app = await buildApp(cloud)
     this.#stack.defer(() => this.#app.close())
     this.base = await this.#app.listen({ host: '127.0.0.1', port: 0 })
-    await seed(cloud, this.base, () => {})
+    await seed(cloud, this.base, await prepareSeeds(cloud, () => {}))
     this.#stack.defer(() => this.#deleteServers())
     await this.#logIn()
   }

@@ -19,7 +19,7 @@ import { type App, buildApp } from '../../src/http/app.ts'
 import { issueToken } from '../../src/identity/issue-token.ts'
 import { ManualClock } from '../../src/lib/clock.ts'
 import { newLog } from '../../src/lib/log.ts'
-import { seed } from '../../src/seed.ts'
+import { prepareSeeds, seed } from '../../src/seed.ts'
 import { newPostgresDatabase, stopOwnServer } from './postgres.ts'
 
 // Here, outside of any test, it runs after the last test of the file.
@@ -110,7 +110,7 @@ export class TestCloud implements AsyncDisposable {
     })
     this.cloud = await openCloud(this.config, { log, clock: this.clock, host: this.host })
     this.app = await buildApp(this.cloud)
-    await seed(this.cloud, 'http://localhost', () => {}, { log2N: CHEAP_HASHES })
+    await seed(this.cloud, 'http://localhost', await prepareSeeds(this.cloud, () => {}, { log2N: CHEAP_HASHES }))
   }
 
   /**
