@@ -1,0 +1,72 @@
+/** The two hashes that Glance keeps of each image: MD5, which clients still compare, and SHA-512. */
+import { Worker } from 'node:worker_threads'
+import type { HashReply, HashRequest, HashWorkerData } from './hash-worker.ts'
+
+/** Both in hex. */
+export interface ImageHashes {
+  md5: string
+  sha512: string
+}
+
+const WORKER = new URL('./hash-worker.ts', import.meta.url)
+
+/** The hashes of a whole file, made on threads of their own. @throws Error of the system when it cannot be read. */
+export async function hashFile(file: string): Promise<ImageHashes> {
+  const [md5, sha512] = await Promise.all([hashOnThread('md5', file), hashOnThread('sha512', file)])
+  return { md5, sha512 }
+}
+
+function hashOnThread(algorithm: HashWorkerData['algorithm'], file: string): Promise<string> {
+  const worker = new Worker(WORKER, { workerData: { algorithm, file } satisfies HashWorkerData })
+  return new Promise((resolve, reject) => {
+    worker.once('message', (reply: HashReply) => {
+      if ('digest' in reply) resolve(reply.digest)
+    })
+    worker.once('error', reject)
+    worker.once('exit', () => reject(new Error(`The thread that hashes ${file} ended.`)))
+  })
+}
+
+/** One hash of pieces that come one after another, made on a thread of its own. To be disposed. */
+export class HashThread implements Disposable {
+  readonly #worker: Worker
+  /** Who waits for what was asked, in order. */
+  readonly #waiting: { resolve: (reply: HashReply) => void; reject: (error: Error) => void }[] = []
+  #failure: Error | undefined
+
+  /** @param shared where the pieces will lie. */
+  constructor(algorithm: HashWorkerData['algorithm'], shared: SharedArrayBuffer) {
+    this.#worker = new Worker(WORKER, { workerData: { algorithm, shared } satisfies HashWorkerData })
+    this.#worker.on('message', (reply: HashReply) => this.#waiting.shift()?.resolve(reply))
+    const fail = (error: Error) => {
+      this.#failure ??= error
+      for (const { reject } of this.#waiting.splice(0)) reject(error)
+    }
+    this.#worker.once('error', fail)
+    this.#worker.once('exit', () => fail(new Error('The thread that hashes ended.')))
+  }
+
+  /** Takes in a piece; it must stay as it is until this resolves. */
+  async update(from: number, length: number): Promise<void> {
+    await this.#ask({ from, length })
+  }
+
+  /** In hex, of all pieces; nothing more can be asked. */
+  async digest(): Promise<string> {
+    const reply = await this.#ask(null)
+    if (!('digest' in reply)) throw new Error('The thread that hashes answered out of order.')
+    return reply.digest
+  }
+
+  #ask(request: HashRequest): Promise<HashReply> {
+    if (this.#failure) return Promise.reject(this.#failure)
+    return new Promise((resolve, reject) => {
+      this.#waiting.push({ resolve, reject })
+      this.#worker.postMessage(request)
+    })
+  }
+
+  [Symbol.dispose](): void {
+    void this.#worker.terminate()
+  }
+}
