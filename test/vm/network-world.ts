@@ -5,6 +5,7 @@ import { join } from 'node:path'
 import { pino } from 'pino'
 import type { MetadataAnswer, MetadataQuestion, PortPlan, RulePlan, SubnetPlan } from '../../src/host/host-driver.ts'
 import { groupOf } from '../../src/host/linux-network/example-plans.ts'
+import { MENDED } from '../../src/host/linux-network/guest-network.ts'
 import { formatIpv6, linkLocalOf, parseIpv6 } from '../../src/host/linux-network/ipv6.ts'
 import { LinuxNetwork } from '../../src/host/linux-network/linux-network.ts'
 import { namespaceName, namespacePrefix } from '../../src/host/linux-network/names.ts'
@@ -25,13 +26,18 @@ export const listLeftNamespaces = async (): Promise<string[]> =>
 export const isRunning = async (pid: number): Promise<boolean> =>
   (await readFile(`/proc/${pid}/cmdline`, 'utf8').catch(() => '')) !== ''
 
+/** As pino numbers it. */
+const WARN = 40
+
 /** A host's network in a directory of its own; takes everything away at the end. */
 export class NetworkWorld implements AsyncDisposable {
   readonly dataDir: string
   readonly asked: MetadataQuestion[] = []
   /** What was logged as a warning or worse. */
   readonly warned: { msg: string; found?: string[] }[] = []
-  readonly #log = pino({ level: 'warn' }, { write: (line: string) => void this.warned.push(JSON.parse(line)) })
+  /** How often a network was mended. */
+  mended = 0
+  readonly #log = pino({ level: 'info' }, { write: (line: string) => this.#note(JSON.parse(line)) })
   /** What the metadata service answers; may be replaced. */
   answer: (question: MetadataQuestion) => Promise<MetadataAnswer> = async ({ networkId, ipAddress }) => ({
     status: 200,
@@ -45,6 +51,11 @@ export class NetworkWorld implements AsyncDisposable {
     this.dataDir = dataDir
     this.#network = this.#create()
     prefixes.push(namespacePrefix(dataDir))
+  }
+
+  #note(line: { level: number; msg: string; found?: string[] }): void {
+    if (line.level >= WARN) this.warned.push(line)
+    if (line.msg === MENDED) this.mended += 1
   }
 
   static async open(): Promise<NetworkWorld> {

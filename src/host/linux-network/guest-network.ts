@@ -50,6 +50,8 @@ export interface GuestNetworkParts {
   log: Logger
 }
 
+/** What is logged once a network that was found wrong is mended. */
+export const MENDED = 'The network is as it should be again'
 /** What is found where the namespace has lost its name. */
 const GONE = 'namespace gone'
 
@@ -146,6 +148,7 @@ export class GuestNetwork implements AsyncDisposable {
       await this.#settle(wanted)
       await applySettings(namespace)
       this.#reportRemade(this.#held)
+      log.info({ networkId, namespace }, MENDED)
       return found
     })
   }
