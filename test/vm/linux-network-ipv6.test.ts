@@ -135,6 +135,18 @@ test('DHCPv6 offers the address of the plan and the DNS servers', async () => {
   })
 })
 
+test('without state DHCPv6 tells the DNS servers, and the address is made of what is advertised', async () => {
+  await using world = await NetworkWorld.open()
+  const newPort = newDualNetwork('dhcpv6-stateless')
+  const plan = newPort({ securityGroups: [groupOf(OUT, six(OUT))] })
+  await world.ensure(plan)
+  await using guest = await StandIn.plug(world.network, plan)
+  await awaitAddress(guest, linkLocal(plan.macAddress))
+  await awaitAddress(guest, plan.addresses[1]?.ipAddress ?? '')
+  const ask = { ask: 'solicit', macAddress: plan.macAddress, waitMs: PATIENCE_MS, isInformationOnly: true } as const
+  assert.deepEqual(await guest.agent.ask(ask), { dns: hex128(parseIpv6('fd00::53')) })
+})
+
 test('without a subnet of IPv6 none passes; one that comes and goes takes effect while guests run', async () => {
   await using world = await NetworkWorld.open()
   const newPort = newNetwork()

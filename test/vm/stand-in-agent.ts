@@ -19,7 +19,7 @@ export type Question =
   | { ask: 'sendUdp'; address: string; port: number; text: string; from?: string; fromPort?: number }
   | { ask: 'flood'; address: string; flows: number }
   | { ask: 'discover'; macAddress: string; waitMs: number }
-  | { ask: 'solicit'; macAddress: string; waitMs: number }
+  | { ask: 'solicit'; macAddress: string; waitMs: number; isInformationOnly?: boolean }
 
 const heard: string[] = []
 /** From which address each connection to a listener came. */
@@ -79,7 +79,7 @@ async function answer(question: Question): Promise<unknown> {
     case 'discover':
       return await discover(question.macAddress, question.waitMs)
     case 'solicit':
-      return await solicit(question.macAddress, question.waitMs)
+      return await solicit(question.macAddress, question.waitMs, question.isInformationOnly ?? false)
   }
 }
 
@@ -150,8 +150,11 @@ function readOffer(data: Buffer): { address: string; options: Record<number, str
   return { address: data.subarray(16, 20).join('.'), options }
 }
 
-/** Asks for an address by DHCPv6 and answers what was offered: the address and the DNS servers as hex, or `silent`. */
-async function solicit(macAddress: string, waitMs: number): Promise<unknown> {
+/**
+ * Asks by DHCPv6 and answers what was offered as hex, or `silent`: the DNS servers, and the address unless only
+ * information was asked for.
+ */
+async function solicit(macAddress: string, waitMs: number, isInformationOnly: boolean): Promise<unknown> {
   const duid = Buffer.from(`00030001${macAddress.replaceAll(':', '')}`, 'hex')
   const option = (code: number, value: Buffer) => {
     const head = Buffer.alloc(4)
@@ -159,9 +162,10 @@ async function solicit(macAddress: string, waitMs: number): Promise<unknown> {
     head.writeUInt16BE(value.length, 2)
     return Buffer.concat([head, value])
   }
-  // SOLICIT and a transaction; who asks; an address, please; and the DNS servers.
-  const options = [option(1, duid), option(3, Buffer.alloc(12, 1)), option(6, Buffer.from([0, 23]))]
-  const message = Buffer.concat([Buffer.from([1, 0x4e, 0x6f, 0x76]), ...options])
+  // SOLICIT or INFORMATION-REQUEST, and a transaction; who asks; an address, please; and the DNS servers.
+  const wanted = isInformationOnly ? [] : [option(3, Buffer.alloc(12, 1))]
+  const options = [option(1, duid), ...wanted, option(6, Buffer.from([0, 23]))]
+  const message = Buffer.concat([Buffer.from([isInformationOnly ? 11 : 1, 0x4e, 0x6f, 0x76]), ...options])
   const socket = createSocket({ type: 'udp6', reuseAddr: true }).bind(546, '::')
   await once(socket, 'listening')
   const offer = once(socket, 'message').then(([data]) => {
