@@ -101,7 +101,7 @@ export class Database implements AsyncDisposable {
  * @throws DatabaseUnavailableError when a PostgreSQL server does not answer.
  */
 export async function openDatabase(url: string): Promise<Database> {
-  const engine = /^postgres(ql)?:/.test(url) ? await openPostgresLate(url) : openSqlite(ownersOnly(url))
+  const engine = await openEngine(url)
   try {
     await engine.unhurried(migrate)
   } catch (error) {
@@ -110,6 +110,14 @@ export async function openDatabase(url: string): Promise<Database> {
   }
   return new Database(engine)
 }
+
+/** Opens a database and changes no table: whoever only looks must be ready for queries that an older one refuses. */
+export async function openDatabaseAsIs(url: string): Promise<Database> {
+  return new Database(await openEngine(url))
+}
+
+const openEngine = async (url: string): Promise<Engine> =>
+  /^postgres(ql)?:/.test(url) ? await openPostgresLate(url) : openSqlite(ownersOnly(url))
 
 /** Whoever runs on SQLite need not load the driver of the other. */
 async function openPostgresLate(url: string): Promise<Engine> {

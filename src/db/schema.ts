@@ -18,6 +18,17 @@ import type {
   SubnetsTable,
   TagsTable,
 } from './network-schema.ts'
+import type {
+  BlockDevicesTable,
+  ImageMembersTable,
+  ImagesTable,
+  VolumeQuotasTable,
+  VolumeSnapshotsTable,
+  VolumesTable,
+  VolumeTransfersTable,
+  VolumeTypeAccessTable,
+  VolumeTypesTable,
+} from './volume-schema.ts'
 
 export interface DomainsTable {
   id: string
@@ -91,30 +102,6 @@ export interface KeypairsTable {
   createdAt: number
 }
 
-export interface ImagesTable {
-  id: string
-  projectId: string | null
-  name: string
-  status: 'queued' | 'active'
-  visibility: 'public' | 'private'
-  diskFormat: string
-  containerFormat: string
-  sizeBytes: number
-  virtualSizeBytes: number
-  checksum: string
-  hashAlgorithm: string
-  hashValue: string
-  minDiskGib: number
-  minRamMib: number
-  isProtected: Flag
-  /** JSON: list of words. */
-  tags: string
-  /** JSON: free properties, string to string. */
-  properties: string
-  createdAt: number
-  updatedAt: number
-}
-
 export interface HostsTable {
   name: string
   availabilityZone: string
@@ -154,6 +141,11 @@ export type TaskState =
   | 'reboot_pending_hard'
   | 'reboot_started_hard'
   | 'deleting'
+  | 'image_snapshot'
+  | 'image_snapshot_pending'
+  | 'image_pending_upload'
+  | 'image_uploading'
+  | 'image_backup'
 
 export interface ServersTable {
   id: string
@@ -171,8 +163,11 @@ export interface ServersTable {
   vcpus: number
   ramMib: number
   diskGib: number
+  /** '' when it boots from a volume. */
   imageId: string
   imageName: string
+  /** JSON: the image's free properties as they were when the server was made, string to string. */
+  imageProperties: Generated<string>
   keyName: string | null
   publicKey: string | null
   /** Sealed, see lib/secret-box.ts; null once there is no use for it. */
@@ -274,6 +269,14 @@ export interface Schema {
   flavors: FlavorsTable
   keypairs: KeypairsTable
   images: ImagesTable
+  imageMembers: ImageMembersTable
+  volumeTypes: VolumeTypesTable
+  volumeTypeAccess: VolumeTypeAccessTable
+  volumes: VolumesTable
+  volumeSnapshots: VolumeSnapshotsTable
+  volumeTransfers: VolumeTransfersTable
+  volumeQuotas: VolumeQuotasTable
+  blockDevices: BlockDevicesTable
   networks: NetworksTable
   subnets: SubnetsTable
   ports: PortsTable

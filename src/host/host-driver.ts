@@ -9,6 +9,7 @@
  * A driver runs one verb a server at a time; callers need no lock. It knows neither HTTP nor the database.
  */
 import type { Duplex } from 'node:stream'
+import type { ServerDisk, VolumeHost } from './volume-host.ts'
 
 /**
  * `on` runs; `paused` is stopped by the host (a full disk, a debugger), and one that a full disk stopped runs on by
@@ -140,8 +141,35 @@ export interface ServerPlan {
   serverId: string
   vcpus: number
   ramMib: number
-  imageId: string
+  /** Whose overlay it boots from; null when it boots from a volume. */
+  imageId: string | null
   ports: CardPlan[]
+  /** Besides the one of the image, in the order of their devices. */
+  disks: ServerDisk[]
+  hardware: HardwarePlan
+}
+
+/** What the image says about the machine it wants; the defaults suit Linux. Source: Glance's `hw_*` properties. */
+export interface HardwarePlan {
+  firmware: 'bios' | 'uefi'
+  machine: 'q35' | 'pc'
+  diskBus: 'virtio' | 'scsi' | 'sata' | 'ide'
+  cardModel: 'virtio' | 'e1000' | 'e1000e' | 'rtl8139'
+  hasRandom: boolean
+  /** A port for the guest agent; without it nothing inside can be asked. */
+  hasAgent: boolean
+  /** Booted without a boot loader: images of a kernel, perhaps of an initial RAM disk, and the kernel's command line. */
+  kernel: { kernelImageId: string; ramdiskImageId: string | null; cmdline: string } | null
+}
+
+export const DEFAULT_HARDWARE: HardwarePlan = {
+  firmware: 'bios',
+  machine: 'q35',
+  diskBus: 'virtio',
+  cardModel: 'virtio',
+  hasRandom: true,
+  hasAgent: true,
+  kernel: null,
 }
 
 /** Network cards a server has at most: machines must keep places for disks, and get no more while they run. */
@@ -183,7 +211,7 @@ export interface MetadataAnswer {
   headers?: Record<string, string>
 }
 
-export interface HostDriver extends AsyncDisposable {
+export interface HostDriver extends VolumeHost, AsyncDisposable {
   readonly hostName: string
   /**
    * Finds again what earlier runs left, and opens its listeners. Guests that run are not touched.
@@ -264,6 +292,7 @@ export type HostFailure =
   | 'noSpace'
   | 'noMemory'
   | 'noImage'
+  | 'badImage'
   | 'noDisk'
   | 'startFailed'
   | 'notPlugged'

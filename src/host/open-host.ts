@@ -22,7 +22,9 @@ export const imagesDirectory = (config: Pick<Config, 'data'>): string => join(co
  * @throws HostError missing when this machine cannot run guests.
  */
 export async function openHost({ config, clock, log, answerMetadata }: HostParts): Promise<HostDriver> {
-  if (config.driver === 'memory') return new MemoryDriver({ hostName: config.hostName, clock })
+  if (config.driver === 'memory') {
+    return new MemoryDriver({ hostName: config.hostName, clock, filesDir: imagesDirectory(config) })
+  }
   if (process.platform !== 'linux' || process.getuid?.() !== 0) {
     throw new HostError(
       'missing',

@@ -3,23 +3,63 @@ import type { Reader, Tx } from '../db/database.ts'
 import { comesAfter, inOrder } from '../db/keyset.ts'
 import type { Row } from '../db/schema.ts'
 import { ApiError } from '../http/api-error.ts'
-import type { ImageCondition, ImageQuery } from './image-query.ts'
+import type { ImageCondition, ImageQuery, MemberScope } from './image-query.ts'
 
 export type Image = Row<'images'>
 
-/** Who looks: images are public, or belong to one project; admins see all. */
+/** Who looks; admins see all. */
 export interface ImageViewer {
   projectId: string
   isAdmin: boolean
 }
 
-/** The image as the caller may see it; undefined when there is none, or it is private to another project. */
+/** The image as the caller may see it; undefined when there is none, or others have not shared it with the caller. */
 export async function findImage(read: Reader, viewer: ImageViewer, id: string): Promise<Image | undefined> {
-  return visibleImages(read, viewer).where('id', '=', id).executeTakeFirst()
+  return read
+    .selectFrom('images')
+    .selectAll()
+    .where('id', '=', id)
+    .$if(!viewer.isAdmin, (select) => select.where(isVisibleTo(viewer)))
+    .executeTakeFirst()
+}
+
+/** @throws ApiError itemNotFound */
+export async function getImage(read: Reader, viewer: ImageViewer, id: string): Promise<Image> {
+  const image = await findImage(read, viewer, id)
+  if (!image) throw new ApiError('itemNotFound', `No image found with ID ${id}`)
+  return image
+}
+
+/** Whether the caller may change the image, besides seeing it. */
+export const mayChange = (viewer: ImageViewer, image: Pick<Image, 'projectId'>): boolean =>
+  viewer.isAdmin || (image.projectId !== null && image.projectId === viewer.projectId)
+
+/**
+ * An image that the caller may change.
+ * @throws ApiError itemNotFound; forbidden for one that the caller may only see.
+ */
+export async function getOwnImage(read: Reader, viewer: ImageViewer, id: string): Promise<Image> {
+  const image = await getImage(read, viewer, id)
+  if (!mayChange(viewer, image)) throw new ApiError('forbidden', 'You are not permitted to modify this image.')
+  return image
 }
 
 /**
- * One page of the images that the caller may see; empty when `marker` is the last one.
+ * The same, kept as it is for others until the transaction ends.
+ * @throws as `getOwnImage`.
+ */
+export async function lockOwnImage(tx: Tx, viewer: ImageViewer, id: string): Promise<Image> {
+  // Both databases let nobody else write a row that was written to; neither has another word for it in common.
+  await tx
+    .updateTable('images')
+    .set((eb) => ({ updatedAt: eb.ref('updatedAt') }))
+    .where('id', '=', id)
+    .execute()
+  return getOwnImage(tx, viewer, id)
+}
+
+/**
+ * One page of the images that the caller may see and did not ask to leave out; empty when `marker` is the last one.
  * @returns the page, and whether more follow.
  * @throws ApiError badRequest when `marker` is no image the caller may see.
  */
@@ -28,7 +68,7 @@ export async function listImages(
   viewer: ImageViewer,
   query: ImageQuery,
 ): Promise<{ images: Image[]; hasMore: boolean }> {
-  let select = visibleImages(read, viewer)
+  let select = read.selectFrom('images').selectAll().where(isListedFor(viewer, query.scope))
   for (const condition of query.conditions) select = select.where(toSql(condition))
   if (query.marker !== undefined) {
     const marker = await findImage(read, viewer, query.marker)
@@ -41,16 +81,29 @@ export async function listImages(
   return { images: images.slice(0, query.limit), hasMore: images.length > query.limit }
 }
 
-function visibleImages(read: Reader, { projectId, isAdmin }: ImageViewer) {
-  const select = read.selectFrom('images').selectAll()
-  if (isAdmin) return select
-  return select.where((eb) => eb.or([eb('visibility', '=', 'public'), eb('projectId', '=', projectId)]))
+/** Who knows an image's id sees it when it is for all, or shared with the caller, accepted or not. */
+const isVisibleTo = ({ projectId }: ImageViewer) =>
+  sql<boolean>`(images.visibility in ('public', 'community') or images."projectId" = ${projectId} or ${sharedWith(projectId)})`
+
+/**
+ * Lists leave out what would crowd them: images of the community unless they are asked for, and those that others share
+ * with the caller unless the caller accepted. Source: glance/db/sqlalchemy/api.py, _make_conditions_from_filters.
+ */
+function isListedFor({ projectId, isAdmin }: ImageViewer, { withCommunity, memberStatus }: ImageQuery['scope']) {
+  const everyones = withCommunity ? sql`('public', 'community')` : sql`('public')`
+  const known = sql`images.visibility in ${everyones} or images."projectId" = ${projectId}`
+  if (isAdmin) return sql<boolean>`(images.visibility <> 'community' or ${known})`
+  return sql<boolean>`(${known} or ${sharedWith(projectId, memberStatus)})`
+}
+
+function sharedWith(projectId: string, status: MemberScope = 'all') {
+  const wanted = status === 'all' ? sql`1 = 1` : sql`member.status = ${status}`
+  return sql`(images.visibility = 'shared' and exists (select 1 from "imageMembers" as member
+    where member."imageId" = images.id and member."memberId" = ${projectId} and ${wanted}))`
 }
 
 function toSql(condition: ImageCondition) {
   switch (condition.kind) {
-    case 'never':
-      return sql<boolean>`1 = 0`
     case 'compare':
       return sql<boolean>`${sql.ref(condition.column)} ${sql.raw(condition.operator)} ${condition.value}`
     case 'between': {
@@ -113,6 +166,8 @@ export async function seedTinyImage(tx: Tx, facts: TinyFacts, now: number): Prom
       minDiskGib: 1,
       minRamMib: 96,
       isProtected: 1,
+      isHidden: 0,
+      verdict: null,
       tags: '[]',
       properties: JSON.stringify({
         os_admin_user: 'root',

@@ -7,17 +7,20 @@ import type { Row, TaskState, VmState } from '../db/schema.ts'
 import { ApiError } from '../http/api-error.ts'
 
 /** What can be asked of a server and needs a certain state. */
-export type StateBoundAction = 'softReboot' | 'hardReboot' | 'start' | 'stop' | 'shutdown' | CardAction
+export type StateBoundAction = 'softReboot' | 'hardReboot' | 'start' | 'stop' | 'shutdown' | CardAction | DiskAction
 type CardAction = 'attachInterface' | 'detachInterface' | 'addFixedIp' | 'removeFixedIp'
+type DiskAction = 'attachVolume' | 'detachVolume' | 'createImage' | 'createBackup'
 
 const CARD_ACTIONS = ['attachInterface', 'detachInterface', 'addFixedIp', 'removeFixedIp'] as const
+const IMAGE_ACTIONS = ['createImage', 'createBackup'] as const
+const DISK_ACTIONS = ['attachVolume', 'detachVolume', ...IMAGE_ACTIONS] as const
 
 const startable = {
   building: [],
-  active: ['softReboot', 'hardReboot', 'stop', 'shutdown', ...CARD_ACTIONS],
-  stopped: ['hardReboot', 'start', ...CARD_ACTIONS],
-  paused: ['hardReboot', ...CARD_ACTIONS],
-  suspended: ['hardReboot'],
+  active: ['softReboot', 'hardReboot', 'stop', 'shutdown', ...CARD_ACTIONS, ...DISK_ACTIONS],
+  stopped: ['hardReboot', 'start', ...CARD_ACTIONS, ...DISK_ACTIONS],
+  paused: ['hardReboot', ...CARD_ACTIONS, ...DISK_ACTIONS],
+  suspended: ['hardReboot', ...IMAGE_ACTIONS],
   resized: [],
   error: ['hardReboot', 'stop'],
   deleted: [],
@@ -41,6 +44,10 @@ const takesOver: Record<StateBoundAction, readonly TaskState[]> = {
   detachInterface: [],
   addFixedIp: [],
   removeFixedIp: [],
+  attachVolume: [],
+  detachVolume: [],
+  createImage: [],
+  createBackup: [],
 }
 
 /** How messages call it. */
@@ -54,16 +61,20 @@ export const SPOKEN: Record<StateBoundAction, string> = {
   detachInterface: 'detach_interface',
   addFixedIp: 'add_fixed_ip',
   removeFixedIp: 'remove_fixed_ip',
+  attachVolume: 'attach_volume',
+  detachVolume: 'detach_volume',
+  createImage: 'createImage',
+  createBackup: 'createBackup',
 }
 
 type Stateful = Pick<Row<'servers'>, 'id' | 'vmState' | 'taskState' | 'launchedAt' | 'isLocked'>
 
 /**
- * Checks that an action may start now: the lock, then vm_state, task_state, and whether it ever ran.
+ * Checks that an action may start now: the lock (an image can be made of a locked server), then vm_state, task_state, and whether it ever ran.
  * @throws ApiError conflictingRequest naming the first that is wrong.
  */
 export function assertStartable(server: Stateful, action: StateBoundAction, isAdmin: boolean): void {
-  assertUnlocked(server, isAdmin)
+  if (action !== 'createImage') assertUnlocked(server, isAdmin)
   const refuse = (attribute: string, value: string): never => {
     throw new ApiError(
       'conflictingRequest',
@@ -119,6 +130,11 @@ const TASK_STATUS: Record<TaskState, ServerStatus | null> = {
   reboot_pending_hard: 'HARD_REBOOT',
   reboot_started_hard: 'HARD_REBOOT',
   deleting: null,
+  image_snapshot: null,
+  image_snapshot_pending: null,
+  image_pending_upload: null,
+  image_uploading: null,
+  image_backup: null,
 }
 
 /** The word users see. */

@@ -1,3 +1,4 @@
+import { DEFAULT_HARDWARE } from '../../src/host/host-driver.ts'
 import { MemoryDriver, newMemoryMachine } from '../../src/host/memory/memory-driver.ts'
 import { newId } from '../../src/lib/ids.ts'
 import { POWER_OFF_KEY } from '../vm/boot-sector-guest.ts'
@@ -16,7 +17,7 @@ hostDriverPromises('memory host', async (): Promise<HostWorld> => {
       const serverId = newId()
       return {
         disk: { serverId, imageId: 'any', sizeGib: 1 },
-        server: { serverId, vcpus: 1, ramMib: 64, imageId: 'any', ports: [] },
+        server: { serverId, vcpus: 1, ramMib: 64, imageId: 'any', ports: [], disks: [], hardware: DEFAULT_HARDWARE },
       }
     },
     newPort,

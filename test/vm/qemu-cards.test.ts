@@ -195,7 +195,7 @@ test('the numbered cards of a guest that the first Novella started are known by 
   const files = world.files(serverId)
   const taps = [tapOf(first), tapOf(second)]
   const plan = { ...server, ports: [first, second] }
-  const input = { plan, files, directBoot: undefined, accelerator: 'tcg', tapFds: tapFds(2) } as const
+  const input = { plan, files, storedDisks: [], directBoot: undefined, accelerator: 'tcg', tapFds: tapFds(2) } as const
   const args = qemuArgs({ ...input, baseDisk: join(world.imagesDir, SECTOR_IMAGE, 'disk.qcow2') }).map((word) =>
     word.replaceAll(`-${first.portId}`, '0').replaceAll(`-${second.portId}`, '1'),
   )

@@ -5,7 +5,13 @@ import { connect, type Socket } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { pino } from 'pino'
-import { type DiskPlan, HostError, type PortPlan, type ServerPlan } from '../../src/host/host-driver.ts'
+import {
+  DEFAULT_HARDWARE,
+  type DiskPlan,
+  HostError,
+  type PortPlan,
+  type ServerPlan,
+} from '../../src/host/host-driver.ts'
 import { LinuxNetwork } from '../../src/host/linux-network/linux-network.ts'
 import { QemuDriver } from '../../src/host/qemu/qemu-driver.ts'
 import type { QemuDriverOptions } from '../../src/host/qemu/qemu-driver-options.ts'
@@ -104,7 +110,15 @@ export class QemuWorld implements AsyncDisposable {
     const serverId = newId()
     return {
       disk: { serverId, imageId, sizeGib: 1 },
-      server: { serverId, vcpus: 1, ramMib: imageId === SECTOR_IMAGE ? 32 : 128, imageId, ports: [] },
+      server: {
+        serverId,
+        vcpus: 1,
+        ramMib: imageId === SECTOR_IMAGE ? 32 : 128,
+        imageId,
+        ports: [],
+        disks: [],
+        hardware: DEFAULT_HARDWARE,
+      },
     }
   }
 

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { Ajv } from 'ajv'
 import fc from 'fast-check'
-import type { ImagesTable } from '../../src/db/schema.ts'
+import type { ImagesTable } from '../../src/db/volume-schema.ts'
 import { seedTinyImage, TINY_IMAGE_ID } from '../../src/images/image-store.ts'
 import { DATABASES, type TestCloud, testCloud } from '../support/test-cloud.ts'
 
@@ -16,7 +16,15 @@ async function addImage(cloud: TestCloud, id: string, change: Partial<ImagesTabl
     .select((eb) => eb.fn.countAll<number>().as('count'))
     .executeTakeFirstOrThrow()
   const at = clock.now() + Number(count) * 60_000
-  const form = { diskFormat: 'qcow2', containerFormat: 'bare', minDiskGib: 0, minRamMib: 0, isProtected: 0 } as const
+  const form = {
+    diskFormat: 'qcow2',
+    containerFormat: 'bare',
+    minDiskGib: 0,
+    minRamMib: 0,
+    isHidden: 0,
+    verdict: null,
+    isProtected: 0,
+  } as const
   const data = { sizeBytes: 10, virtualSizeBytes: 20, checksum: 'c', hashAlgorithm: 'sha512', hashValue: 'h' }
   const row = {
     id,
@@ -60,7 +68,7 @@ for (const database of DATABASES) {
       container_format: 'bare',
       min_disk: 1,
       min_ram: 96,
-      created_at: '2026-11-24T12:00:00Z',
+      created_at: '2026-11-24T11:59:59Z',
       updated_at: '2026-11-24T12:00:01Z',
       self: `/v2/images/${TINY_IMAGE_ID}`,
       file: `/v2/images/${TINY_IMAGE_ID}/file`,
@@ -111,12 +119,12 @@ for (const database of DATABASES) {
     })
     const facts = { sizeBytes: 1, virtualSizeBytes: 2, md5: 'm', sha512: 's' }
     const before = await row()
-    const { updatedAt = 0 } = before
-    await db.transaction((tx) => seedTinyImage(tx, facts, clock.now() + 1_000))
+    const updatedAt = clock.now() + 1_000
+    await db.transaction((tx) => seedTinyImage(tx, facts, updatedAt))
     const changed = await row()
     assert.deepEqual(changed, {
       ...before,
-      ...{ sizeBytes: 1, virtualSizeBytes: 2, checksum: 'm', hashValue: 's', updatedAt: updatedAt + 1_000 },
+      ...{ sizeBytes: 1, virtualSizeBytes: 2, checksum: 'm', hashValue: 's', updatedAt },
     })
     await db.transaction((tx) => seedTinyImage(tx, facts, clock.now() + 9_000))
     assert.deepEqual(await row(), changed)

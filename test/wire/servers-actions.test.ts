@@ -76,6 +76,11 @@ const TASK_STATES = [
     reboot_pending_hard: 0,
     reboot_started_hard: 0,
     deleting: 0,
+    image_snapshot: 0,
+    image_snapshot_pending: 0,
+    image_pending_upload: 0,
+    image_uploading: 0,
+    image_backup: 0,
   } satisfies Record<TaskState, 0>) as TaskState[]),
 ]
 

@@ -9,6 +9,9 @@ import * as actions from './0005-actions.ts'
 import * as consoles from './0006-consoles.ts'
 import * as idempotentAnswers from './0007-idempotent-answers.ts'
 import * as routers from './0008-routers.ts'
+import * as images from './0009-images.ts'
+import * as volumes from './0010-volumes.ts'
+import * as serverImages from './0011-server-images.ts'
 
 const migrations = {
   '0001-identity': identity,
@@ -19,6 +22,9 @@ const migrations = {
   '0006-consoles': consoles,
   '0007-idempotent-answers': idempotentAnswers,
   '0008-routers': routers,
+  '0009-images': images,
+  '0010-volumes': volumes,
+  '0011-server-images': serverImages,
 }
 
 /**

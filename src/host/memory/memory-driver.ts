@@ -19,15 +19,30 @@ import {
   type SecurityGroupPlan,
   type ServerPlan,
 } from '../host-driver.ts'
+import type {
+  BlankDiskPlan,
+  ImageFile,
+  ImageOrigin,
+  ImagePlan,
+  ServerDisk,
+  StoredDisks,
+  VolumePlan,
+  VolumeSource,
+} from '../volume-host.ts'
+import { MemoryDisks, type MemoryVolume } from './memory-disks.ts'
 import { memoryScreen } from './memory-screen.ts'
 
 /** Lines of console a server keeps. */
 const CONSOLE_LINES = 10_000
 
-interface MemoryServer {
+export interface MemoryServer {
   power: Power
   disk: DiskPlan | undefined
+  /** Disks of its own besides, by their ids. */
+  blankDisks: Map<string, BlankDiskPlan>
   console: string[]
+  /** What the running guest has besides the disk of its image, by id; empty while it is off. */
+  disks: Map<string, ServerDisk>
   /** What the running guest has; empty while it is off. */
   cards: Map<string, CardPlan>
 }
@@ -40,6 +55,9 @@ export interface MemoryMachine {
   networks: Map<string, NetworkPlan>
   securityGroups: Map<string, SecurityGroupPlan>
   routers: Map<string, RouterPlan>
+  images: Set<string>
+  volumes: Map<string, MemoryVolume>
+  snapshots: Map<string, { sizeGib: number }>
   bootId: string
 }
 
@@ -49,6 +67,9 @@ export const newMemoryMachine = (): MemoryMachine => ({
   networks: new Map(),
   securityGroups: new Map(),
   routers: new Map(),
+  images: new Set(),
+  volumes: new Map(),
+  snapshots: new Map(),
   bootId: 'boot-1',
 })
 
@@ -63,7 +84,18 @@ export interface MemoryDriverOptions {
   /** How long a guest takes to obey its power button, in milliseconds; Infinity for one that ignores it. */
   shutdownMs?: number
   intercept?: Intercept
+  /** Where images made of disks are written. */
+  filesDir?: string
 }
+
+const newServer = (): MemoryServer => ({
+  power: 'off',
+  disk: undefined,
+  blankDisks: new Map(),
+  console: [],
+  disks: new Map(),
+  cards: new Map(),
+})
 
 export class MemoryDriver implements HostDriver {
   readonly hostName: string
@@ -73,6 +105,7 @@ export class MemoryDriver implements HostDriver {
   readonly #clock: Clock
   readonly #facts: Partial<HostFacts>
   readonly #listeners = new Set<() => void>()
+  readonly #disks: MemoryDisks
   /** Open screens, by server. */
   readonly #screens = new Map<string, Set<Duplex>>()
 
@@ -83,6 +116,7 @@ export class MemoryDriver implements HostDriver {
     this.shutdownMs = options.shutdownMs ?? 0
     this.#clock = options.clock ?? systemClock
     this.#facts = options.facts ?? {}
+    this.#disks = new MemoryDisks(this.machine, options.filesDir)
   }
 
   async start(): Promise<void> {}
@@ -104,15 +138,14 @@ export class MemoryDriver implements HostDriver {
 
   ensureDisk(disk: DiskPlan): Promise<void> {
     return this.intercept('ensureDisk', disk.serverId, async () => {
-      const server = this.machine.servers.get(disk.serverId) ?? {
-        power: 'off',
-        disk: undefined,
-        console: [],
-        cards: new Map(),
-      }
-      server.disk ??= disk
-      this.machine.servers.set(disk.serverId, server)
+      this.#ensureServer(disk.serverId).disk ??= disk
     })
+  }
+
+  #ensureServer(serverId: string): MemoryServer {
+    const server = this.machine.servers.get(serverId) ?? newServer()
+    this.machine.servers.set(serverId, server)
+    return server
   }
 
   removeDisks(serverId: string): Promise<void> {
@@ -192,8 +225,11 @@ export class MemoryDriver implements HostDriver {
 
   ensureOn(plan: ServerPlan): Promise<'on' | 'queued'> {
     return this.intercept<'on' | 'queued'>('ensureOn', plan.serverId, async () => {
-      const server = this.machine.servers.get(plan.serverId)
-      if (!server?.disk) throw new HostError('noDisk', 'The disk of this server is missing on its host.')
+      if (plan.imageId !== null && !this.machine.servers.get(plan.serverId)?.disk) {
+        throw new HostError('noDisk', 'The disk of this server is missing on its host.')
+      }
+      const server = this.#ensureServer(plan.serverId)
+      this.#disks.demandAll(server, plan.disks)
       for (const { portId } of plan.ports) {
         if (!this.machine.ports.has(portId)) {
           throw new HostError('notPlugged', 'A network card of this server is not plugged in on its host.')
@@ -202,6 +238,7 @@ export class MemoryDriver implements HostDriver {
       if (server.power !== 'on') {
         server.power = 'on'
         server.cards = new Map(plan.ports.map((card) => [card.portId, card]))
+        server.disks = new Map(plan.disks.map((disk) => [disk.diskId, disk]))
         this.#print(server, `[    0.000000] booting ${plan.serverId}`, `${plan.serverId} login: `)
       }
       return 'on'
@@ -211,8 +248,10 @@ export class MemoryDriver implements HostDriver {
   ensureOff(serverId: string): Promise<void> {
     return this.intercept('ensureOff', serverId, async () => {
       const server = this.machine.servers.get(serverId)
-      if (server?.power === 'crashed') server.power = 'off'
-      else this.#end(serverId, 'off')
+      if (server?.power === 'crashed') {
+        server.power = 'off'
+        server.disks.clear()
+      } else this.#end(serverId, 'off')
     })
   }
 
@@ -244,6 +283,61 @@ export class MemoryDriver implements HostDriver {
     })
   }
 
+  ensureImage(image: ImagePlan): Promise<void> {
+    return this.intercept('ensureImage', image.imageId, async () => this.#disks.ensureImage(image))
+  }
+
+  removeImage(imageId: string): Promise<void> {
+    return this.intercept('removeImage', imageId, async () => this.#disks.removeImage(imageId))
+  }
+
+  ensureImageOf(imageId: string, origin: ImageOrigin): Promise<ImageFile> {
+    return this.intercept('ensureImageOf', imageId, async () => this.#disks.ensureImageOf(imageId, origin))
+  }
+
+  ensureVolume(volume: VolumePlan): Promise<void> {
+    return this.intercept('ensureVolume', volume.volumeId, async () => this.#disks.ensureVolume(volume))
+  }
+
+  removeVolume(volumeId: string): Promise<void> {
+    return this.intercept('removeVolume', volumeId, async () => this.#disks.removeVolume(volumeId))
+  }
+
+  ensureVolumeSize(volumeId: string, sizeGib: number): Promise<void> {
+    return this.intercept('ensureVolumeSize', volumeId, async () => this.#disks.ensureVolumeSize(volumeId, sizeGib))
+  }
+
+  ensureSnapshot(snapshotId: string, volumeId: string): Promise<void> {
+    return this.intercept('ensureSnapshot', snapshotId, async () => this.#disks.ensureSnapshot(snapshotId, volumeId))
+  }
+
+  removeSnapshot(snapshotId: string): Promise<void> {
+    return this.intercept('removeSnapshot', snapshotId, async () => this.#disks.removeSnapshot(snapshotId))
+  }
+
+  resetVolume(volumeId: string, source: VolumeSource): Promise<void> {
+    return this.intercept('resetVolume', volumeId, async () => this.#disks.resetVolume(volumeId, source))
+  }
+
+  ensureBlankDisk(disk: BlankDiskPlan): Promise<void> {
+    return this.intercept('ensureBlankDisk', disk.serverId, async () => {
+      const { blankDisks } = this.#ensureServer(disk.serverId)
+      if (!blankDisks.has(disk.diskId)) blankDisks.set(disk.diskId, disk)
+    })
+  }
+
+  ensureAttached(serverId: string, disk: ServerDisk): Promise<void> {
+    return this.intercept('ensureAttached', serverId, async () => this.#disks.ensureAttached(serverId, disk))
+  }
+
+  removeAttached(serverId: string, volumeId: string): Promise<void> {
+    return this.intercept('removeAttached', serverId, async () => this.#disks.removeAttached(serverId, volumeId))
+  }
+
+  readDisks(): Promise<StoredDisks> {
+    return this.intercept('readDisks', '', async () => this.#disks.readDisks())
+  }
+
   onNudge(listener: () => void): () => void {
     this.#listeners.add(listener)
     return () => this.#listeners.delete(listener)
@@ -263,6 +357,7 @@ export class MemoryDriver implements HostDriver {
   rebootMachine(): void {
     for (const server of this.machine.servers.values()) {
       server.cards.clear()
+      server.disks.clear()
       if (server.power !== 'off') server.power = 'crashed'
     }
     this.machine.ports.clear()
@@ -288,6 +383,7 @@ export class MemoryDriver implements HostDriver {
     if (server?.power !== 'on') return
     server.power = power
     server.cards.clear()
+    server.disks.clear()
     for (const screen of this.#screens.get(serverId) ?? []) screen.push(null)
     this.#screens.delete(serverId)
     for (const listener of this.#listeners) listener()

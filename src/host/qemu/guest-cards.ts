@@ -6,20 +6,14 @@
  *   unplug   device asked for, and given up by the guest → netdev goes
  */
 import { readFileSync } from 'node:fs'
-import { setTimeout as pause } from 'node:timers/promises'
 import { type CardPlan, HostError, MOST_CARDS } from '../host-driver.ts'
 import type { Guest } from './guest.ts'
+import { findFreePort, readDevices, removeDevice } from './guest-devices.ts'
 import { type HandOver, handOverTap } from './hand-over-tap.ts'
 import { FIRST_TAP_FD } from './launch-command.ts'
-import { CARD_ROOT_PORTS, cardDevice, cardIds } from './qemu-args.ts'
-import { QmpError, readObjects } from './qmp-client.ts'
+import { cardDevice, cardIds } from './qemu-args.ts'
+import { QmpError } from './qmp-client.ts'
 
-/** How long a guest may take to let go of a card; one whose system is up takes a tenth of a second. */
-const LET_GO_MS = 4_000
-const LOOK_EVERY_MS = 20
-
-/** Devices with an id are here. Source: the QEMU object model. */
-const DEVICES = '/machine/peripheral'
 const NETWORK_CARD = 'child<virtio-net-pci>'
 
 /** The names of a card's halves. */
@@ -36,7 +30,7 @@ export async function plugCard(guest: Guest, card: CardPlan, handOver: Omit<Hand
   const devices = await readDevices(guest)
   const known = namesOf(guest, card.portId, handOver.tap.tapName)
   if (devices.some(({ name }) => known.some(({ device }) => device === name))) return
-  const bus = await findFreeBus(guest, devices)
+  const bus = await findFreePort(guest, devices)
   if (bus === undefined || devices.filter(({ type }) => type === NETWORK_CARD).length >= MOST_CARDS) {
     throw new HostError('startFailed', `The server takes no more network cards: it has ${MOST_CARDS} at most.`)
   }
@@ -59,20 +53,9 @@ export async function plugCard(guest: Guest, card: CardPlan, handOver: Omit<Hand
 export async function unplugCard(guest: Guest, portId: string, tapName: string | undefined): Promise<void> {
   const devices = await readDevices(guest)
   for (const card of namesOf(guest, portId, tapName)) {
-    if (devices.some(({ name }) => name === card.device)) await removeDevice(guest, card)
+    if (devices.some(({ name }) => name === card.device)) await removeDevice(guest, card.device, 'network card')
     await removeNetdev(guest, card.netdev)
   }
-}
-
-interface Device {
-  name: string
-  type: string
-}
-
-async function readDevices(guest: Guest): Promise<Device[]> {
-  const properties = readObjects(await guest.execute('qom-list', { path: DEVICES }))
-  const named = properties.map(({ name, type }) => ({ name: String(name), type: String(type) }))
-  return named.filter(({ type }) => type.startsWith('child<'))
 }
 
 /**
@@ -95,31 +78,6 @@ function readTapName(pid: number, fd: number): string | undefined {
     return /^iff:\s*(\S+)$/m.exec(readFileSync(`/proc/${pid}/fdinfo/${fd}`, 'utf8'))?.[1]
   } catch {
     return undefined
-  }
-}
-
-/** The first root port without a device; the guest's firmware would not tell before it has looked at its buses. */
-async function findFreeBus(guest: Guest, devices: readonly Device[]): Promise<string | undefined> {
-  const ports = devices.filter(({ type }) => type === 'child<pcie-root-port>').map(({ name }) => name)
-  const taken = new Set<string | undefined>()
-  for (const { name } of devices.filter((device) => !ports.includes(device.name))) {
-    const bus = await guest.execute('qom-get', { path: `${DEVICES}/${name}`, property: 'parent_bus' })
-    taken.add(String(bus).split('/').at(-1))
-  }
-  return CARD_ROOT_PORTS.find((port) => ports.includes(port) && !taken.has(port))
-}
-
-async function removeDevice(guest: Guest, { device }: CardIds): Promise<void> {
-  // QEMU refuses to ask for a device that it has asked for already, or that has just gone.
-  await guest.execute('device_del', { id: device }).catch((error: unknown) => {
-    if (!(error instanceof QmpError)) throw error
-  })
-  const deadline = performance.now() + LET_GO_MS
-  while ((await readDevices(guest)).some(({ name }) => name === device)) {
-    if (performance.now() > deadline) {
-      throw new HostError('unreachable', 'The guest does not let go of its network card; it may still be starting.')
-    }
-    await pause(LOOK_EVERY_MS)
   }
 }
 

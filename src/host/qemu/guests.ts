@@ -7,7 +7,9 @@ import type { Power } from '../host-driver.ts'
 import { BOOT_CAP_MS, BootQueue } from './boot-queue.ts'
 import { type CgroupTree, type Limits, limitProcess, removeCgroups, removeEmptyCgroups } from './cgroup.ts'
 import { boundConsole, sizeOf } from './console-log.ts'
+import { thawLeftover } from './frozen-guest.ts'
 import { Guest, hostStops } from './guest.ts'
+import { removeCopies } from './guest-copy.ts'
 import { AGENT_CHARDEV, AGENT_PORT } from './qemu-args.ts'
 import { type QmpEvent, readObjects } from './qmp-client.ts'
 import { findPid, howItEnded, type RunRecord, readRecord, removeRecord } from './run-record.ts'
@@ -193,6 +195,10 @@ export class Guests {
     const status = await guest.readStatus()
     this.#watchAnswers(serverId, guest, status)
     if (status === NOT_RUN_YET) await guest.letRun()
+    thawLeftover(this.files(serverId)).catch((error: unknown) =>
+      this.#options.log.warn({ err: error, serverId }, 'a guest that was frozen could not be thawed'),
+    )
+    await removeCopies(guest)
     const devices = readObjects(await guest.execute('query-chardev'))
     const agent = devices.find(({ label }) => label === AGENT_CHARDEV)
     if (agent?.['frontend-open'] === true) this.queue.leave(serverId)

@@ -1,15 +1,24 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import type { ServerPlan } from '../host-driver.ts'
+import { DEFAULT_HARDWARE, type ServerPlan } from '../host-driver.ts'
 import { type QemuInput, qemuArgs } from './qemu-args.ts'
 import { serverFiles } from './server-files.ts'
 
 const SERVER = 'aaaaaaaa-0000-4000-8000-000000000001'
 const port = (n: number) => ({ portId: `p${n}`, networkId: 'n', macAddress: `fa:16:3e:00:00:0${n}`, mtu: 1450 })
-const plan: ServerPlan = { serverId: SERVER, vcpus: 2, ramMib: 256, imageId: 'tiny', ports: [] }
+const plan: ServerPlan = {
+  serverId: SERVER,
+  vcpus: 2,
+  ramMib: 256,
+  imageId: 'tiny',
+  ports: [],
+  disks: [],
+  hardware: DEFAULT_HARDWARE,
+}
 const files = serverFiles('/data/servers', SERVER)
 const bare: QemuInput = {
   plan,
+  storedDisks: [],
   files,
   baseDisk: '/images/tiny/disk.qcow2',
   directBoot: undefined,

@@ -1,4 +1,6 @@
 import type { CardPlan, ServerPlan } from '../host-driver.ts'
+import type { StoredVolume } from '../volumes/volume-backend.ts'
+import { bootOrder, diskArgs, rootDisk } from './disk-args.ts'
 import type { ServerFiles } from './server-files.ts'
 
 /** A kernel that QEMU loads itself, which spares the guest its boot loader. */
@@ -12,15 +14,17 @@ export interface DirectBoot {
 export interface QemuInput {
   plan: ServerPlan
   files: ServerFiles
-  /** The qcow2 file below the server's overlay. */
-  baseDisk: string
+  /** The qcow2 file below the server's overlay; undefined when it has none, and boots from a volume. */
+  baseDisk: string | undefined
+  /** Where the disks of `plan.disks` lie, in their order. */
+  storedDisks: readonly StoredVolume[]
   directBoot: DirectBoot | undefined
   accelerator: 'tcg' | 'kvm'
   /** Where the taps of `plan.ports` are open, in their order. */
   tapFds: readonly number[]
 }
 
-/** PCIe slots that take a device at run time; a machine cannot get more later. rp0 holds the disk, from rp1 the cards. */
+/** PCIe slots that take a device at run time; a machine cannot get more later. rp0 holds the disk of the image. */
 const ROOT_PORTS = 16
 /** `,` ends an option's value in QEMU; a comma of the value is written twice. */
 const escaped = (value: string): string => value.replaceAll(',', ',,')
@@ -42,7 +46,7 @@ export function qemuArgs(input: QemuInput): string[] {
     ...['-smbios', smbios(plan.serverId)],
     ...directBoot(input.directBoot),
     ...rootPorts(),
-    ...disk(files.disk, input.baseDisk),
+    ...disks(input),
     ...plan.ports.flatMap((port, index) => card(port, index, input.tapFds[index])),
     ...['-vga', 'std', '-vnc', `unix:${escaped(files.vnc)},share=force-shared`],
     ...['-device', 'virtio-serial-pci'],
@@ -85,20 +89,16 @@ function rootPorts(): string[] {
   }).flat()
 }
 
-function disk(path: string, baseDisk: string): string[] {
-  const node = {
-    driver: 'qcow2',
-    'node-name': 'root',
-    discard: 'unmap',
-    file: { driver: 'file', filename: path, discard: 'unmap' },
-    backing: {
-      driver: 'qcow2',
-      'read-only': true,
-      backing: null,
-      file: { driver: 'file', filename: baseDisk, 'read-only': true },
-    },
-  }
-  return ['-blockdev', JSON.stringify(node), '-device', 'virtio-blk-pci,drive=root,id=vda,bus=rp0,bootindex=1']
+function disks({ plan, files, baseDisk, storedDisks }: QemuInput): string[] {
+  const order = bootOrder(plan.disks)
+  const own = baseDisk === undefined ? [] : rootDisk({ file: files.disk, base: baseDisk }, order.size + 1)
+  const others = plan.disks.flatMap((disk, index) => {
+    const stored = storedDisks[index]
+    const bus = HOTPLUG_PORTS.at(-1 - index)
+    if (!stored || bus === undefined) throw new Error(`disk ${disk.diskId} has no place`)
+    return diskArgs(disk.diskId, stored, bus, order.get(disk.diskId))
+  })
+  return [...own, ...others]
 }
 
 function card(port: CardPlan, index: number, fd: number | undefined): string[] {
@@ -120,5 +120,5 @@ export const cardDevice = ({ portId, macAddress, mtu }: CardPlan, bus: string) =
   return { driver: 'virtio-net-pci', netdev, id: device, mac: macAddress, host_mtu: mtu, romfile: '', bus }
 }
 
-/** The root ports that cards may use, in the order they are given out. */
-export const CARD_ROOT_PORTS: readonly string[] = Array.from({ length: ROOT_PORTS - 1 }, (_, i) => `rp${i + 1}`)
+/** The root ports for whatever comes while a guest runs, in the order cards are given them; disks take the last first. */
+export const HOTPLUG_PORTS: readonly string[] = Array.from({ length: ROOT_PORTS - 1 }, (_, i) => `rp${i + 1}`)

@@ -7,8 +7,7 @@
  *
  * It does not decide who may run where, and knows images only as files; networks are behind `HostNetwork`.
  */
-import { existsSync, lchownSync } from 'node:fs'
-import { rm } from 'node:fs/promises'
+import { existsSync } from 'node:fs'
 import type { Duplex } from 'node:stream'
 import {
   type CardPlan,
@@ -17,7 +16,6 @@ import {
   HostError,
   type HostFacts,
   type HostServer,
-  MOST_CARDS,
   type NetworkPlan,
   type PortPlan,
   type Power,
@@ -26,42 +24,45 @@ import {
   type ServerCard,
   type ServerPlan,
 } from '../host-driver.ts'
-import { type Accelerator, chooseAccelerator, kvmGroup } from './accelerator.ts'
+import type {
+  BlankDiskPlan,
+  ImageFile,
+  ImageOrigin,
+  ImagePlan,
+  ServerDisk,
+  StoredDisks,
+  VolumePlan,
+  VolumeSource,
+} from '../volume-host.ts'
+import type { DirectoryBackend } from '../volumes/directory-backend.ts'
+import { type Accelerator, chooseAccelerator } from './accelerator.ts'
 import { detectCgroups } from './cgroup.ts'
 import { cleanConsole, lastLines, readConsoleTail } from './console-log.ts'
 import { type Guest, hostStops } from './guest.ts'
 import { plugCard, unplugCard } from './guest-cards.ts'
 import { Guests } from './guests.ts'
-import { demandMemory, readMemory, readSpace, readVcpus } from './host-facts.ts'
+import { readMemory, readSpace, readVcpus } from './host-facts.ts'
 import { rejectAsHostError, toHostError } from './host-failure.ts'
 import { KeyedLock } from './keyed-lock.ts'
-import { launchCommand, type Tap, tapFds } from './launch-command.ts'
+import { Launcher } from './launcher.ts'
 import { openScreen } from './open-screen.ts'
-import { qemuArgs } from './qemu-args.ts'
+import { QemuDisks } from './qemu-disks.ts'
 import type { QemuDriverOptions } from './qemu-driver-options.ts'
 import { findQemuPrograms, type QemuPrograms } from './qemu-programs.ts'
 import { readBootId } from './run-record.ts'
-import { baseOfDisk, ensureOverlay, findDirectBoot } from './server-disk.ts'
-import type { ServerFiles } from './server-files.ts'
-import { canHaveServerUsers, ensureServerUser, FIRST_SERVER_UID, type User } from './server-user.ts'
+import { ensureOverlay } from './server-disk.ts'
+import { canHaveServerUsers, FIRST_SERVER_UID } from './server-user.ts'
 import { closeSockets } from './sockets-directory.ts'
-import { readQemuLog, startQemu } from './start-qemu.ts'
 import { prepareState, type StateDirectory } from './state-directory.ts'
-
-/** Memory QEMU takes besides the guest's own, in MiB: measured 220 for a guest of 128 under TCG. */
-const OVERHEAD_MIB = 128
-/** Memory the guest's control group grants besides the guest's own, in MiB: disk cache and screen come on top. */
-const LIMIT_OVERHEAD_MIB = 512
 
 /** What `start` finds out; nothing works before. */
 interface Started {
   guests: Guests
+  disks: QemuDisks
+  launcher: Launcher
   programs: QemuPrograms
   accelerator: Accelerator
-  greeting: string
   serversDir: string
-  /** Whether each server has a user of its own. */
-  hasServerUsers: boolean
 }
 
 /** QEMU on this machine; needs root, to put guests under limits and give up rights before QEMU starts. */
@@ -95,8 +96,15 @@ export class QemuDriver implements HostDriver {
     await this.#options.network.start()
     const nudge = () => this.#nudge()
     const guests = new Guests({ serversDir, cgroups, concurrentBoots, clock, log, nudge })
+    const { imagesDir } = this.#options
+    const disks = new QemuDisks({ dataDir, imagesDir, serversDir, user, guests, programs, hasServerUsers })
+    await disks.start()
     guests.findAll()
-    this.#started = { guests, programs, accelerator, greeting, serversDir, hasServerUsers }
+    const options = this.#options
+    const launcher = new Launcher({
+      ...{ options, guests, disks, programs, accelerator, greeting, serversDir, hasServerUsers },
+    })
+    this.#started = { guests, disks, launcher, programs, accelerator, serversDir }
     replug = (card) => void this.#replug(card)
     for (const card of remade) replug(card)
   }
@@ -139,23 +147,26 @@ export class QemuDriver implements HostDriver {
   }
 
   async ensureDisk(disk: DiskPlan): Promise<void> {
-    const { guests, programs } = this.#ready
+    const { guests, disks, launcher, programs } = this.#ready
     const { imagesDir } = this.#options
-    await this.#locks.run(disk.serverId, () => {
-      const files = guests.files(disk.serverId)
-      const findUser = () => this.#ensureUser(files)
-      return ensureOverlay(disk, files, { imagesDir, findUser, qemuImg: programs.qemuImg }).catch(rejectAsHostError)
+    const { serverId, imageId } = disk
+    await this.#locks.run(serverId, async () => {
+      const files = guests.files(serverId)
+      if (existsSync(files.disk)) return
+      const findUser = () => launcher.ensureUser(files)
+      const make = () => ensureOverlay(disk, files, { imagesDir, findUser, qemuImg: programs.qemuImg })
+      await disks.stored.bases.use({ kind: 'image', imageId }, make).catch(rejectAsHostError)
     })
   }
 
   async removeDisks(serverId: string): Promise<void> {
-    const { guests } = this.#ready
+    const { guests, disks } = this.#ready
     await this.#locks.run(serverId, async () => {
       if (guests.find(serverId)) throw new HostError('running', 'The server runs; its files stay.')
       guests.queue.leave(serverId)
       const files = guests.files(serverId)
       closeSockets(files)
-      await rm(files.directory, { recursive: true, force: true })
+      await disks.removeServer(files)
     })
   }
 
@@ -189,9 +200,9 @@ export class QemuDriver implements HostDriver {
 
   async ensureCard(serverId: string, card: CardPlan): Promise<void> {
     await this.#withRunning(serverId, async (guest) => {
-      const { guests, programs } = this.#ready
+      const { guests, launcher, programs } = this.#ready
       const monitor = guests.files(serverId).tools
-      await plugCard(guest, card, { programs, tap: await this.#findTap(card.portId), monitor })
+      await plugCard(guest, card, { programs, tap: await launcher.findTap(card), monitor })
     })
   }
 
@@ -207,11 +218,11 @@ export class QemuDriver implements HostDriver {
     const { portId } = card
     const { log } = this.#options
     try {
-      const { guests, programs } = this.#ready
+      const { guests, launcher, programs } = this.#ready
       if (!guests.find(serverId)) return
       // In one piece, so that nobody takes the card out in between.
       await this.#withRunning(serverId, async (guest) => {
-        const tap = await this.#findTap(portId)
+        const tap = await launcher.findTap(card)
         await unplugCard(guest, portId, tap.tapName)
         await plugCard(guest, card, { programs, tap, monitor: guests.files(serverId).tools })
       })
@@ -259,81 +270,72 @@ export class QemuDriver implements HostDriver {
       return 'on'
     }
     if (status === 'shutdown') await running?.settleShutdown()
-    const { command, user } = await this.#launchCommand(plan)
-    if (!guests.queue.ask(plan.serverId)) return 'queued'
-    try {
-      guests.demandHeld()
-      demandMemory(plan.ramMib + OVERHEAD_MIB)
-      await this.#launch(plan, command, user)
-      return 'on'
-    } catch (error) {
-      guests.queue.leave(plan.serverId)
-      throw error
-    }
-  }
-
-  async #launchCommand(plan: ServerPlan): Promise<{ command: string[]; user: User }> {
-    const { guests, programs, accelerator } = this.#ready
-    const { imagesDir } = this.#options
-    const files = guests.files(plan.serverId)
-    const baseDisk = await baseOfDisk(files, imagesDir, plan.imageId)
-    const user = this.#ensureUser(files)
-    lchownSync(files.disk, user.uid, user.gid)
-    const directBoot = await findDirectBoot(baseDisk)
-    const taps = await this.#findTaps(plan)
-    const args = qemuArgs({ plan, files, baseDisk, directBoot, accelerator, tapFds: tapFds(taps.length) })
-    const extraGid = accelerator === 'kvm' ? await kvmGroup() : undefined
-    return { command: launchCommand({ programs, taps, user, extraGid, qemuArgs: args }), user }
-  }
-
-  #ensureUser(files: ServerFiles): User {
-    return this.#ready.hasServerUsers ? ensureServerUser(this.#ready.serversDir, files) : this.#options.user
-  }
-
-  async #findTaps(plan: ServerPlan): Promise<Tap[]> {
-    if (plan.ports.length > MOST_CARDS) {
-      throw new HostError('startFailed', `A server starts with at most ${MOST_CARDS} network cards.`)
-    }
-    return await Promise.all(plan.ports.map(({ portId }) => this.#findTap(portId)))
-  }
-
-  async #findTap(portId: string): Promise<Tap> {
-    const tap = await this.#options.network.findTap(portId)
-    if (tap) return tap
-    throw new HostError('notPlugged', 'A network card of this server is not plugged in on its host.', {
-      cause: new Error(`port ${portId} has no tap`),
-    })
-  }
-
-  async #launch(plan: ServerPlan, command: readonly string[], user: User): Promise<void> {
-    const { guests, greeting } = this.#ready
-    const files = guests.files(plan.serverId)
-    const limits = { vcpus: plan.vcpus, memoryMib: plan.ramMib + LIMIT_OVERHEAD_MIB }
-    const record = startQemu({
-      command,
-      files,
-      user,
-      greeting,
-      startedAt: this.#options.clock.now(),
-      limits,
-      onPid: (pid) => guests.limit(plan.serverId, limits, pid),
-    })
-    const guest = record && guests.adopt(plan.serverId, record)
-    if ((await guest?.untilReady()) && (await guest?.letRun())) return
-    const said = readQemuLog(files)
-    if (!(await guests.end(plan.serverId))) this.#options.log.error({ serverId: plan.serverId }, 'QEMU does not end')
-    throw new HostError('startFailed', 'The virtual machine could not be started.', {
-      cause: new Error(said === '' ? 'QEMU ended, or did not answer, and said nothing' : said),
-    })
+    return await this.#ready.launcher.start(plan)
   }
 
   async ensureOff(serverId: string): Promise<void> {
     await this.#locks.run(serverId, async () => {
-      if (await this.#ready.guests.end(serverId)) return
+      const { guests, disks } = this.#ready
+      if (await guests.end(serverId)) return await disks.release(guests.files(serverId))
       throw new HostError('unreachable', 'The server could not be stopped yet.', {
         cause: new Error(`QEMU of ${serverId} outlives SIGKILL`),
       })
     })
+  }
+
+  ensureImage(image: ImagePlan): Promise<void> {
+    return this.#stored.ensureImage(image)
+  }
+
+  removeImage(imageId: string): Promise<void> {
+    return this.#stored.removeImage(imageId)
+  }
+
+  ensureImageOf(imageId: string, origin: ImageOrigin): Promise<ImageFile> {
+    return this.#stored.ensureImageOf(imageId, origin)
+  }
+
+  ensureVolume(volume: VolumePlan): Promise<void> {
+    return this.#stored.ensureVolume(volume)
+  }
+
+  removeVolume(volumeId: string): Promise<void> {
+    return this.#stored.removeVolume(volumeId)
+  }
+
+  ensureVolumeSize(volumeId: string, sizeGib: number): Promise<void> {
+    return this.#stored.ensureVolumeSize(volumeId, sizeGib)
+  }
+
+  ensureSnapshot(snapshotId: string, volumeId: string): Promise<void> {
+    return this.#stored.ensureSnapshot(snapshotId, volumeId)
+  }
+
+  removeSnapshot(snapshotId: string): Promise<void> {
+    return this.#stored.removeSnapshot(snapshotId)
+  }
+
+  resetVolume(volumeId: string, source: VolumeSource): Promise<void> {
+    return this.#stored.resetVolume(volumeId, source)
+  }
+
+  readDisks(): Promise<StoredDisks> {
+    return this.#stored.readDisks()
+  }
+
+  async ensureBlankDisk(disk: BlankDiskPlan): Promise<void> {
+    const { disks } = this.#ready
+    await this.#locks.run(disk.serverId, () => disks.ensureBlankDisk(disk).catch(rejectAsHostError))
+  }
+
+  async ensureAttached(serverId: string, disk: ServerDisk): Promise<void> {
+    const { disks } = this.#ready
+    await this.#withRunning(serverId, (guest) => disks.attach(serverId, guest, disk))
+  }
+
+  async removeAttached(serverId: string, volumeId: string): Promise<void> {
+    const { disks } = this.#ready
+    await this.#withRunning(serverId, (guest) => disks.detach(guest, volumeId))
   }
 
   async pressPowerButton(serverId: string): Promise<void> {
@@ -379,6 +381,10 @@ export class QemuDriver implements HostDriver {
   get #ready(): Started {
     if (this.#started) return this.#started
     throw this.#isDisposed ? hostStops() : new Error('the QEMU driver is not started')
+  }
+
+  get #stored(): DirectoryBackend {
+    return this.#ready.disks.stored
   }
 
   #nudge(): void {

@@ -4,6 +4,8 @@ import type { LaunchPrograms } from './launch-command.ts'
 
 export interface QemuPrograms extends LaunchPrograms {
   qemuImg: string
+  mke2fs: string
+  mkswap: string
 }
 
 /** Where each program comes from in Debian and Ubuntu. */
@@ -14,6 +16,8 @@ const PACKAGES = {
   perl: ['perl', 'perl-base'],
   setpriv: ['setpriv', 'util-linux'],
   unshare: ['unshare', 'util-linux'],
+  mke2fs: ['mke2fs', 'e2fsprogs'],
+  mkswap: ['mkswap', 'util-linux'],
 } as const satisfies Record<keyof QemuPrograms, readonly [program: string, debianPackage: string]>
 
 /**

@@ -4,6 +4,7 @@ import { basename, dirname, join } from 'node:path'
 import { syncDirectory } from '../durable-file.ts'
 import { type DiskPlan, HostError } from '../host-driver.ts'
 import { run } from '../run-program.ts'
+import { isBuildOf } from '../volumes/bases.ts'
 import { demandSpace } from './host-facts.ts'
 import { type Qcow2Header, readQcow2Header } from './qcow2-header.ts'
 import type { DirectBoot } from './qemu-args.ts'
@@ -14,13 +15,6 @@ const GIB = 1024 ** 3
 const SPACE_FOR_OVERLAY_BYTES = 64 * 1024 * 1024
 
 const IMAGE_ID = /^[A-Za-z0-9][A-Za-z0-9._-]*$/
-
-/**
- * An image's directory may be a link to a build of it beside, of this name: `ID.3f2a…`. Overlays name the build, so that
- * placing a newer one changes nothing below the disks that exist.
- */
-const isBuildOf = (name: string, imageId: string): boolean =>
-  name.startsWith(`${imageId}.`) && /^[0-9a-f]+$/.test(name.slice(imageId.length + 1))
 
 /** The disk that new servers of this image are made from. */
 async function newestDisk(imagesDir: string, imageId: string): Promise<string> {

@@ -17,6 +17,8 @@ export interface ServerFiles {
   record: string
   /** The number of the user its QEMU runs as: see server-user.ts. */
   uid: string
+  /** Says that a guest's file systems may be frozen: see frozen-guest.ts. */
+  frozen: string
   /** The serial console, and what was cut off its front. */
   consoleLog: string
   olderConsoleLog: string
@@ -44,6 +46,7 @@ export function serverFiles(serversDir: string, serverId: string): ServerFiles {
     unfinishedDisk: join(directory, 'disk.qcow2.unfinished'),
     record: join(directory, 'run.json'),
     uid: join(directory, 'uid'),
+    frozen: join(directory, 'frozen'),
     consoleLog: join(directory, 'console.log'),
     olderConsoleLog: join(directory, 'console.older.log'),
     eventLog: join(directory, 'events.log'),
@@ -56,6 +59,15 @@ export function serverFiles(serversDir: string, serverId: string): ServerFiles {
     vnc: join(sockets, 'vnc'),
   }
 }
+
+const LOCAL_DISK = /^local-.*\.qcow2$/
+
+/** Where a disk of the server's own lies, besides the one of its image. `diskId` must be safe in a file name. */
+export const localDisk = ({ directory }: ServerFiles, diskId: string): string =>
+  join(directory, `local-${diskId}.qcow2`)
+
+/** Whether a file of a server's directory is such a disk. */
+export const isLocalDisk = (name: string): boolean => LOCAL_DISK.test(name)
 
 /** The most bytes a unix socket's path may have on Linux. Source: unix(7), sun_path without its final zero. */
 export const SOCKET_PATH_BYTES = 107

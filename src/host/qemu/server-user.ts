@@ -55,6 +55,9 @@ function readUid(path: string): number | undefined {
   }
 }
 
+/** The number of a server's user; undefined when it has none. */
+export const readServerUid = (files: ServerFiles): number | undefined => readUid(files.uid)
+
 function usersOfProcesses(): Set<number | undefined> {
   const pids = readdirSync('/proc').filter((name) => /^[0-9]+$/.test(name))
   return new Set(pids.map((pid) => statSync(`/proc/${pid}`, { throwIfNoEntry: false })?.uid))

@@ -1,0 +1,57 @@
+/**
+ * File systems of a guest held still by its agent, for the moment in which a copy of a disk begins. What was frozen is
+ * written down before, so that a guest does not stay frozen when this process is killed in between:
+ *
+ *   `frozen` written ─► freeze ─► work ─► thaw ─► `frozen` removed
+ *
+ * A guest without an agent, or whose agent does not answer, is copied as it is: like a machine that lost its power.
+ */
+import { existsSync, rmSync, writeFileSync } from 'node:fs'
+import { setTimeout as pause } from 'node:timers/promises'
+import { GuestAgent } from './guest-agent.ts'
+import type { ServerFiles } from './server-files.ts'
+
+/** How long an agent may take before it is gone on without it. */
+const AGENT_MS = 2_000
+/** How often, and how many times, a guest is asked to thaw whose agent did not answer. */
+const THAW_AGAIN_MS = 1_000
+const THAW_TRIES = 60
+
+/** Does something short while the guest's file systems are still, if they can be; they are let go in any case. */
+export async function whileFrozen<T>(files: ServerFiles, work: () => Promise<T>): Promise<T> {
+  const agent = await GuestAgent.connect(files.guestAgent, AGENT_MS).catch(() => undefined)
+  if (!agent) return await work()
+  writeFileSync(files.frozen, '')
+  try {
+    // Refused or not answered: it may be frozen in part, and will be thawed.
+    await agent.execute('guest-fsfreeze-freeze', {}, AGENT_MS).catch(() => {})
+    return await work()
+  } finally {
+    const isThawed = await thaw(agent).finally(() => agent[Symbol.dispose]())
+    if (isThawed) rmSync(files.frozen, { force: true })
+    else thawLeftover(files).catch(() => {})
+  }
+}
+
+/** Thaws a guest that whoever froze it left so; does nothing for any other. Gives up when its agent stays silent. */
+export async function thawLeftover(files: ServerFiles): Promise<void> {
+  for (let tries = 0; tries < THAW_TRIES && existsSync(files.frozen); tries++) {
+    const agent = await GuestAgent.connect(files.guestAgent, AGENT_MS).catch(() => undefined)
+    if (agent) {
+      const isThawed = await thaw(agent).finally(() => agent[Symbol.dispose]())
+      if (isThawed) return rmSync(files.frozen, { force: true })
+    }
+    await pause(THAW_AGAIN_MS, undefined, { ref: false })
+  }
+}
+
+/** Whether the agent says that nothing is frozen any more. An answer to the freeze that comes late is read over. */
+async function thaw(agent: GuestAgent): Promise<boolean> {
+  const deadline = performance.now() + AGENT_MS
+  try {
+    await agent.execute('guest-fsfreeze-thaw', {}, AGENT_MS)
+    return (await agent.execute('guest-fsfreeze-status', {}, deadline - performance.now() + 500)) === 'thawed'
+  } catch {
+    return false
+  }
+}

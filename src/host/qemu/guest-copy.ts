@@ -1,0 +1,110 @@
+/**
+ * Copies of a disk while its guest runs: QEMU writes what the disk holds at one moment into another file, and sees to it
+ * that what the guest writes meanwhile does not get in. The guest runs on.
+ *
+ *   (leftovers go) → target node → frozen: job begins → concluded → job and node go
+ *
+ * One copy of a disk at a time; job and target are named after the disk's node, so that those of a killed process are
+ * found.
+ */
+import { setTimeout as pause } from 'node:timers/promises'
+import { HostError } from '../host-driver.ts'
+import { diskNode } from './disk-args.ts'
+import type { Guest } from './guest.ts'
+import { readNodes, removeNode } from './guest-disks.ts'
+import { QmpError, readObjects } from './qmp-client.ts'
+
+const COPY_PREFIX = 'copy-'
+const TARGET_PREFIX = 'to-'
+const LOOK_EVERY_MS = 20
+/** How long a job may take to end that was cancelled. */
+const CANCEL_MS = 30_000
+
+const copyIds = (node: string) => ({ job: `${COPY_PREFIX}${node}`, target: `${TARGET_PREFIX}${node}` })
+
+/**
+ * Copies a disk of a guest.
+ * @param make makes the target: an empty qcow2 file of so many bytes, which QEMU may write.
+ * @param still holds the guest's file systems still while it does what it is given.
+ * @throws HostError `noSpace`; QmpError, Error of a monitor that does not answer, or of a job that failed.
+ */
+export async function copyDisk(
+  guest: Guest,
+  node: string,
+  target: { file: string; make: (bytes: number) => Promise<void> },
+  still: (work: () => Promise<unknown>) => Promise<unknown>,
+): Promise<void> {
+  const ids = copyIds(node)
+  await removeCopy(guest, ids)
+  const source = (await readNodes(guest)).find(({ name }) => name === node)
+  if (!source) throw new HostError('noDisk', 'The server has no such disk.')
+  await target.make(source.virtualBytes)
+  try {
+    await guest.execute('blockdev-add', diskNode(ids.target, { file: target.file, base: undefined }))
+    const job = { 'job-id': ids.job, device: node, target: ids.target, sync: 'full', 'auto-dismiss': false }
+    await still(() => guest.execute('blockdev-backup', job))
+    await untilConcluded(guest, ids.job)
+  } finally {
+    if (guest.pid !== undefined) await removeCopy(guest, ids)
+  }
+}
+
+/** Ends every copy that somebody who is gone had begun; what they wrote is of no use. */
+export async function removeCopies(guest: Guest): Promise<void> {
+  const jobs = (await readJobs(guest)).map(({ id }) => id).filter((id) => id.startsWith(COPY_PREFIX))
+  const targets = (await readNodes(guest)).map(({ name }) => name).filter((name) => name.startsWith(TARGET_PREFIX))
+  const nodes = [
+    ...jobs.map((id) => id.slice(COPY_PREFIX.length)),
+    ...targets.map((t) => t.slice(TARGET_PREFIX.length)),
+  ]
+  for (const node of new Set(nodes)) await removeCopy(guest, copyIds(node))
+}
+
+async function removeCopy(guest: Guest, ids: { job: string; target: string }): Promise<void> {
+  const deadline = performance.now() + CANCEL_MS
+  for (;;) {
+    const job = (await readJobs(guest)).find(({ id }) => id === ids.job)
+    if (!job) break
+    if (performance.now() > deadline) throw new Error(`${ids.job} does not end`)
+    // Each is refused in another state of the job: it is looked at again.
+    const command = job.status === 'concluded' ? 'job-dismiss' : 'job-cancel'
+    await guest.execute(command, { id: ids.job }).catch((error: unknown) => {
+      if (!(error instanceof QmpError)) throw error
+    })
+    if (command === 'job-cancel') await pause(LOOK_EVERY_MS)
+  }
+  await removeNode(guest, ids.target)
+}
+
+interface Job {
+  id: string
+  status: string
+  error: string | undefined
+}
+
+/** Source: QAPI JobInfo. */
+async function readJobs(guest: Guest): Promise<Job[]> {
+  const jobs = readObjects(await guest.execute('query-jobs'))
+  return jobs.map(({ id, status, error }) => ({
+    id: String(id),
+    status: String(status),
+    error: error === undefined ? undefined : String(error),
+  }))
+}
+
+async function untilConcluded(guest: Guest, id: string): Promise<void> {
+  for (;;) {
+    const job = (await readJobs(guest)).find((one) => one.id === id)
+    if (!job) throw new Error(`somebody ended ${id}`)
+    if (job.status === 'concluded') {
+      if (job.error === undefined) return
+      const cause = new Error(job.error)
+      // QEMU tells failures apart in words only; these are strerror(3)'s.
+      if (/No space left|Disk quota/.test(job.error)) {
+        throw new HostError('noSpace', 'The host has no space left for the copy.', { cause })
+      }
+      throw cause
+    }
+    await pause(LOOK_EVERY_MS)
+  }
+}

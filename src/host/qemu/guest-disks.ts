@@ -1,0 +1,95 @@
+/**
+ * Disks that come and go while a guest runs.
+ *
+ *   plug     (leftover node goes) → node opens the files → device
+ *   unplug   device asked for, and given up by the guest → node goes → its process has the file open no more
+ */
+import { readdirSync, statSync } from 'node:fs'
+import { HostError } from '../host-driver.ts'
+import { MOST_DISKS, type ServerDisk } from '../volume-host.ts'
+import type { StoredVolume } from '../volumes/volume-backend.ts'
+import { DISK_DEVICE_PREFIX, diskDevice, diskIds, diskNode } from './disk-args.ts'
+import type { Guest } from './guest.ts'
+import { findFreePort, readDevices, removeDevice } from './guest-devices.ts'
+import { HOTPLUG_PORTS } from './qemu-args.ts'
+import { QmpError, readObjects } from './qmp-client.ts'
+
+const DISK_PORTS = HOTPLUG_PORTS.toReversed()
+
+/** Whether the guest has the disk already. */
+export async function hasDisk(guest: Guest, diskId: string): Promise<boolean> {
+  const { device } = diskIds(diskId)
+  return (await readDevices(guest)).some(({ name }) => name === device)
+}
+
+/**
+ * Gives a guest that runs a disk it does not have. Its user may open the files.
+ * @throws HostError `startFailed` when it takes no more; QmpError, Error of a monitor that does not answer.
+ */
+export async function plugDisk(guest: Guest, { diskId }: ServerDisk, stored: StoredVolume): Promise<void> {
+  const devices = await readDevices(guest)
+  const { node } = diskIds(diskId)
+  const bus = await findFreePort(guest, devices, DISK_PORTS)
+  if (bus === undefined || devices.filter(({ name }) => name.startsWith(DISK_DEVICE_PREFIX)).length >= MOST_DISKS) {
+    throw new HostError('startFailed', `The server takes no more disks: it has ${MOST_DISKS} at most.`)
+  }
+  await removeNode(guest, node)
+  await guest.execute('blockdev-add', diskNode(node, stored))
+  try {
+    await guest.execute('device_add', diskDevice(diskId, bus))
+  } catch (error) {
+    await removeNode(guest, node)
+    throw error
+  }
+}
+
+/**
+ * Takes a disk out of a guest that runs; accepts that it has none such.
+ * @throws HostError `unreachable` when the guest does not let go of it; QmpError, Error as above.
+ */
+export async function unplugDisk(guest: Guest, diskId: string, file: string): Promise<void> {
+  const { device, node } = diskIds(diskId)
+  if (await hasDisk(guest, diskId)) await removeDevice(guest, device, 'volume')
+  await removeNode(guest, node)
+  const { pid } = guest
+  if (pid === undefined || !hasOpen(pid, file)) return
+  throw new HostError('unreachable', 'The volume is not closed yet.', { cause: new Error(`${pid} has ${file} open`) })
+}
+
+export interface BlockNode {
+  name: string
+  virtualBytes: number
+}
+
+/** The block nodes with a name of ours. */
+export async function readNodes(guest: Guest): Promise<BlockNode[]> {
+  const nodes = readObjects(await guest.execute('query-named-block-nodes', { flat: true }))
+  return nodes.map((node) => ({
+    name: String(node['node-name']),
+    virtualBytes: Number((node.image as Record<string, unknown> | undefined)?.['virtual-size']),
+  }))
+}
+
+/** Accepts that there is no such node. */
+export async function removeNode(guest: Guest, node: string): Promise<void> {
+  if (!(await readNodes(guest)).some(({ name }) => name === node)) return
+  await guest.execute('blockdev-del', { 'node-name': node }).catch(async (error: unknown) => {
+    // It may have gone with what held it.
+    if (!(error instanceof QmpError) || (await readNodes(guest)).some(({ name }) => name === node)) throw error
+  })
+}
+
+/** Whether a process has a file open; one that is gone has none. */
+function hasOpen(pid: number, file: string): boolean {
+  const { dev, ino } = statSync(file)
+  let descriptors: string[]
+  try {
+    descriptors = readdirSync(`/proc/${pid}/fd`)
+  } catch {
+    return false
+  }
+  return descriptors.some((fd) => {
+    const open = statSync(`/proc/${pid}/fd/${fd}`, { throwIfNoEntry: false })
+    return open?.dev === dev && open.ino === ino
+  })
+}
