@@ -28,6 +28,14 @@ after(stopOwnServer)
 /** Password hashes of test users cost next to nothing. */
 const CHEAP_HASHES = 4
 
+/** When tests begin. */
+const BEGIN = Date.UTC(2026, 10, 24, 12)
+/**
+ * How much older than all that tests make is what a cloud comes with, in milliseconds. The clock stands still, and lists
+ * have things of one instant in the order of their ids, which is another one each time.
+ */
+const SEEDS_AGE_MS = 1_000
+
 /** Every wire test runs on each. */
 export const DATABASES = ['sqlite', 'postgres'] as const
 export type DatabaseKind = (typeof DATABASES)[number]
@@ -57,7 +65,7 @@ export class TestCloud implements AsyncDisposable {
   readonly id: Record<string, string> = {}
   /** What was logged, one JSON object a line. */
   readonly logged: string[] = []
-  readonly clock = new ManualClock(Date.UTC(2026, 10, 24, 12))
+  readonly clock = new ManualClock(BEGIN - SEEDS_AGE_MS)
   readonly machine: MemoryMachine = newMemoryMachine()
   cloud!: Cloud
   app!: App
@@ -78,6 +86,8 @@ export class TestCloud implements AsyncDisposable {
     try {
       if (options.database === 'postgres') world.#database = await newPostgresDatabase()
       await world.start()
+      await world.settled()
+      world.clock.advance(SEEDS_AGE_MS)
       await world.settled()
       world.admin = await world.clientOf('admin', 'admin')
       world.member = await world.clientOf('demo', 'demo')
