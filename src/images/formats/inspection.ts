@@ -7,8 +7,8 @@ export interface InspectionLimits {
   maxVirtualBytes: number
 }
 
-/** How much of the beginning is read at once: more than every fixed place of a magic (LUKS 2 at 64 KiB is the last). */
-const HEAD_BYTES = 68 * 1024
+/** How much of the beginning is read at once: up to the end of the first descriptor of an ISO 9660 image. */
+const HEAD_BYTES = 36 * 1024
 /** How much of the end: the footer of a streamed VMDK is the longest. */
 const TAIL_BYTES = 1536
 /** What one inspection reads at most, in bytes. The longest honest one, of a VHDX, needs 0.4 MiB. */
@@ -21,7 +21,7 @@ export class Inspection {
   readonly checks = new Checklist()
   readonly sizeBytes: number
   readonly limits: InspectionLimits
-  /** The first bytes, as many as there are up to 68 KiB. */
+  /** The first bytes, as many as there are up to 36 KiB. */
   readonly head: Buffer
   /** The last bytes, as many as there are up to 1536. */
   readonly tail: Buffer

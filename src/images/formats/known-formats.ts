@@ -30,7 +30,7 @@ const DISKS: Signature[] = [
   signature('vhd', 'a VHD disk', -512, 'conectix'),
   signature('vhdx', 'a VHDX disk', 0, 'vhdxfile'),
   signature('luks', 'a LUKS-encrypted disk', 0, 'LUKS\xba\xbe'),
-  ...[0x4000, 0x8000, 0x10000].map((offset) => signature('luks', 'a LUKS-encrypted disk', offset, 'SKUL\xba\xbe')),
+  ...[0x4000, 0x8000].map((offset) => signature('luks', 'a LUKS-encrypted disk', offset, 'SKUL\xba\xbe')),
   signature('iso', 'an ISO 9660 image', 0x8001, 'CD001'),
   signature('parallels', 'a Parallels disk', 0, 'WithoutFreeSpace'),
   signature('parallels', 'a Parallels disk', 0, 'WithouFreSpacExt'),

@@ -19,7 +19,7 @@ const DAMAGED = 'It is damaged, or made to mislead.'
  */
 export function readQcow2Extensions(inspection: Inspection, from: number, clusterBytes: number): void {
   const { checks, head } = inspection
-  // Extensions that go on behind the head would be 60 KiB long; no tool writes so many.
+  // Extensions that go on behind the head would be 30 KiB long; no tool writes so many.
   const end = Math.min(head.length, clusterBytes)
   const seen: string[] = []
   for (let at = from; ; ) {

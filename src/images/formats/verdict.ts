@@ -34,6 +34,10 @@ export type CheckName =
   | 'virtual-size'
   /** The size of the disk is one that is taken here. */
   | 'size-limit'
+  /** A tool could read all of the disk: no check of headers, but what whoever converts it adds. */
+  | 'conversion'
+  /** A tool that was given the image could read all of it, within its limits. */
+  | 'conversion'
 
 interface Inspected {
   /** As it was declared. */
