@@ -1,5 +1,5 @@
-import { existsSync, mkdirSync, writeFileSync } from 'node:fs'
-import { join } from 'node:path'
+import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { dirname, join } from 'node:path'
 import { HostError } from '../host-driver.ts'
 import {
   type ImageFile,
@@ -11,6 +11,7 @@ import {
   type VolumePlan,
   type VolumeSource,
 } from '../volume-host.ts'
+import type { VolumeBackend } from '../volumes/volume-backend.ts'
 import type { MemoryMachine, MemoryServer } from './memory-driver.ts'
 
 export interface MemoryVolume {
@@ -23,7 +24,7 @@ const GIB = 1024 ** 3
 const noDisk = () => new HostError('noDisk', 'The disk is missing on its host.')
 
 /** The promises of `VolumeHost` without bytes: what exists, how large it is, and which guest has it. */
-export class MemoryDisks {
+export class MemoryDisks implements VolumeBackend {
   readonly #machine: MemoryMachine
   readonly #filesDir: string | undefined
 
@@ -33,23 +34,30 @@ export class MemoryDisks {
     this.#filesDir = filesDir
   }
 
-  ensureImage({ imageId }: ImagePlan): void {
+  async start(): Promise<void> {
+    this.#collect()
+  }
+
+  async ensureImage({ imageId }: ImagePlan): Promise<void> {
     this.#machine.images.add(imageId)
   }
 
-  removeImage(imageId: string): void {
-    this.#machine.images.delete(imageId)
+  async removeImage(imageId: string): Promise<void> {
+    this.#machine.removedBases.add(imageId)
+    this.#collect()
   }
 
-  ensureImageOf(imageId: string, origin: ImageOrigin): ImageFile {
-    const virtualBytes = this.#sizeOf(origin) * GIB
+  async ensureImageOf(imageId: string, origin: ImageOrigin): Promise<ImageFile> {
     if (this.#filesDir === undefined) throw new HostError('missing', 'This host has no place for images.')
-    mkdirSync(join(this.#filesDir, imageId), { recursive: true })
     const file = join(this.#filesDir, imageId, 'disk.qcow2')
-    const content = `an image of ${JSON.stringify(origin)} in memory\n`
-    if (!existsSync(file)) writeFileSync(file, content)
+    if (!existsSync(file)) {
+      const virtualBytes = this.#sizeOf(origin) * GIB
+      mkdirSync(dirname(file), { recursive: true })
+      writeFileSync(file, `${virtualBytes} bytes of ${JSON.stringify(origin)} in memory\n`)
+    }
     this.#machine.images.add(imageId)
-    return { file, sizeBytes: Buffer.byteLength(content), virtualBytes }
+    const content = readFileSync(file, 'utf8')
+    return { file, sizeBytes: content.length, virtualBytes: Number.parseInt(content, 10) }
   }
 
   #sizeOf(origin: ImageOrigin): number {
@@ -61,7 +69,7 @@ export class MemoryDisks {
     return server.disk.sizeGib
   }
 
-  ensureVolume({ volumeId, sizeGib, source }: VolumePlan): void {
+  async ensureVolume({ volumeId, sizeGib, source }: VolumePlan): Promise<void> {
     if (this.#machine.volumes.has(volumeId)) return
     this.#machine.volumes.set(volumeId, { sizeGib: Math.max(sizeGib, this.#sourceSize(source)), source })
   }
@@ -71,33 +79,58 @@ export class MemoryDisks {
     if (source?.kind === 'volume') return this.#volume(source.volumeId).sizeGib
     if (source?.kind !== 'snapshot') return 0
     const snapshot = this.#machine.snapshots.get(source.snapshotId)
-    if (!snapshot) throw noDisk()
+    if (!snapshot || this.#machine.removedBases.has(source.snapshotId)) throw noDisk()
     return snapshot.sizeGib
   }
 
-  removeVolume(volumeId: string): void {
-    this.#demandFree(volumeId)
-    this.#machine.volumes.delete(volumeId)
+  /** The server's disk is gone, and with it perhaps the last that leaned on a base. */
+  serverIsGone(): void {
+    this.#collect()
   }
 
-  ensureVolumeSize(volumeId: string, sizeGib: number): void {
+  /** Takes away removed bases that nothing leans on. */
+  #collect(): void {
+    const { images, snapshots, volumes, servers, removedBases } = this.#machine
+    const leaning = new Set<string | undefined>([...servers.values()].map(({ disk }) => disk?.imageId))
+    for (const { source } of volumes.values()) {
+      if (source?.kind === 'image') leaning.add(source.imageId)
+      if (source?.kind === 'snapshot') leaning.add(source.snapshotId)
+    }
+    for (const id of removedBases) {
+      if (leaning.has(id)) continue
+      if (images.delete(id) && this.#filesDir) rmSync(join(this.#filesDir, id), { recursive: true, force: true })
+      snapshots.delete(id)
+      removedBases.delete(id)
+    }
+  }
+
+  async removeVolume(volumeId: string): Promise<void> {
+    this.#demandFree(volumeId)
+    this.#machine.volumes.delete(volumeId)
+    this.#collect()
+  }
+
+  async ensureVolumeSize(volumeId: string, sizeGib: number): Promise<void> {
     const volume = this.#volume(volumeId)
     volume.sizeGib = Math.max(volume.sizeGib, sizeGib)
   }
 
-  ensureSnapshot(snapshotId: string, volumeId: string): void {
+  async ensureSnapshot(snapshotId: string, volumeId: string): Promise<void> {
     if (this.#machine.snapshots.has(snapshotId)) return
     this.#machine.snapshots.set(snapshotId, { sizeGib: this.#volume(volumeId).sizeGib })
   }
 
-  removeSnapshot(snapshotId: string): void {
-    this.#machine.snapshots.delete(snapshotId)
+  async removeSnapshot(snapshotId: string): Promise<void> {
+    this.#machine.removedBases.add(snapshotId)
+    this.#collect()
   }
 
-  resetVolume(volumeId: string, source: VolumeSource): void {
+  async resetVolume(volumeId: string, source: VolumeSource): Promise<void> {
+    const volume = this.#volume(volumeId)
     this.#demandFree(volumeId)
-    this.#sourceSize(source)
-    this.#volume(volumeId).source = source
+    volume.sizeGib = Math.max(volume.sizeGib, this.#sourceSize(source))
+    volume.source = source
+    this.#collect()
   }
 
   ensureAttached(serverId: string, disk: ServerDisk): void {
@@ -118,7 +151,7 @@ export class MemoryDisks {
     for (const disk of disks) this.#demandUsable(disk)
   }
 
-  readDisks(): StoredDisks {
+  async readDisks(): Promise<StoredDisks> {
     const { images, volumes, snapshots } = this.#machine
     return { imageIds: [...images], volumeIds: [...volumes.keys()], snapshotIds: [...snapshots.keys()] }
   }

@@ -58,6 +58,8 @@ export interface MemoryMachine {
   images: Set<string>
   volumes: Map<string, MemoryVolume>
   snapshots: Map<string, { sizeGib: number }>
+  /** Ids of images and snapshots that were removed while disks lean on them. */
+  removedBases: Set<string>
   bootId: string
 }
 
@@ -70,6 +72,7 @@ export const newMemoryMachine = (): MemoryMachine => ({
   images: new Set(),
   volumes: new Map(),
   snapshots: new Map(),
+  removedBases: new Set(),
   bootId: 'boot-1',
 })
 
@@ -154,6 +157,7 @@ export class MemoryDriver implements HostDriver {
         throw new HostError('running', 'The server runs; its files stay.')
       }
       this.machine.servers.delete(serverId)
+      this.#disks.serverIsGone()
     })
   }
 
@@ -284,39 +288,39 @@ export class MemoryDriver implements HostDriver {
   }
 
   ensureImage(image: ImagePlan): Promise<void> {
-    return this.intercept('ensureImage', image.imageId, async () => this.#disks.ensureImage(image))
+    return this.intercept('ensureImage', image.imageId, () => this.#disks.ensureImage(image))
   }
 
   removeImage(imageId: string): Promise<void> {
-    return this.intercept('removeImage', imageId, async () => this.#disks.removeImage(imageId))
+    return this.intercept('removeImage', imageId, () => this.#disks.removeImage(imageId))
   }
 
   ensureImageOf(imageId: string, origin: ImageOrigin): Promise<ImageFile> {
-    return this.intercept('ensureImageOf', imageId, async () => this.#disks.ensureImageOf(imageId, origin))
+    return this.intercept('ensureImageOf', imageId, () => this.#disks.ensureImageOf(imageId, origin))
   }
 
   ensureVolume(volume: VolumePlan): Promise<void> {
-    return this.intercept('ensureVolume', volume.volumeId, async () => this.#disks.ensureVolume(volume))
+    return this.intercept('ensureVolume', volume.volumeId, () => this.#disks.ensureVolume(volume))
   }
 
   removeVolume(volumeId: string): Promise<void> {
-    return this.intercept('removeVolume', volumeId, async () => this.#disks.removeVolume(volumeId))
+    return this.intercept('removeVolume', volumeId, () => this.#disks.removeVolume(volumeId))
   }
 
   ensureVolumeSize(volumeId: string, sizeGib: number): Promise<void> {
-    return this.intercept('ensureVolumeSize', volumeId, async () => this.#disks.ensureVolumeSize(volumeId, sizeGib))
+    return this.intercept('ensureVolumeSize', volumeId, () => this.#disks.ensureVolumeSize(volumeId, sizeGib))
   }
 
   ensureSnapshot(snapshotId: string, volumeId: string): Promise<void> {
-    return this.intercept('ensureSnapshot', snapshotId, async () => this.#disks.ensureSnapshot(snapshotId, volumeId))
+    return this.intercept('ensureSnapshot', snapshotId, () => this.#disks.ensureSnapshot(snapshotId, volumeId))
   }
 
   removeSnapshot(snapshotId: string): Promise<void> {
-    return this.intercept('removeSnapshot', snapshotId, async () => this.#disks.removeSnapshot(snapshotId))
+    return this.intercept('removeSnapshot', snapshotId, () => this.#disks.removeSnapshot(snapshotId))
   }
 
   resetVolume(volumeId: string, source: VolumeSource): Promise<void> {
-    return this.intercept('resetVolume', volumeId, async () => this.#disks.resetVolume(volumeId, source))
+    return this.intercept('resetVolume', volumeId, () => this.#disks.resetVolume(volumeId, source))
   }
 
   ensureBlankDisk(disk: BlankDiskPlan): Promise<void> {
@@ -335,7 +339,7 @@ export class MemoryDriver implements HostDriver {
   }
 
   readDisks(): Promise<StoredDisks> {
-    return this.intercept('readDisks', '', async () => this.#disks.readDisks())
+    return this.intercept('readDisks', '', () => this.#disks.readDisks())
   }
 
   onNudge(listener: () => void): () => void {

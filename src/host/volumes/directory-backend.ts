@@ -187,6 +187,10 @@ export class DirectoryBackend implements VolumeBackend {
     })
   }
 
+  /**
+   * Does something with a volume that nobody else touches meanwhile, as giving it to a guest.
+   * @throws HostError `noDisk`; `unreachable` while it is being copied, which may take long.
+   */
   async withVolume<T>(volumeId: string, work: (volume: StoredVolume) => Promise<T>): Promise<T> {
     const file = this.#volumes.file(volumeId)
     this.demandNotCopied(file)

@@ -7,11 +7,6 @@ import type { VolumeHost } from '../volume-host.ts'
 export interface VolumeBackend extends Omit<VolumeHost, 'ensureBlankDisk' | 'ensureAttached' | 'removeAttached'> {
   /** Clears what a killed process left half made, and bases that nothing leans on any more. */
   start(): Promise<void>
-  /**
-   * Does something with a volume that nobody else touches meanwhile, as giving it to a guest.
-   * @throws HostError `noDisk`; `unreachable` while it is being copied, which may take long.
-   */
-  withVolume<T>(volumeId: string, work: (volume: StoredVolume) => Promise<T>): Promise<T>
 }
 
 /** A volume as QEMU shall be told it: both files are named, so that no header counts. */
