@@ -13,7 +13,8 @@ export function help(): string {
   novella up       start it here, in the foreground; Ctrl-C stops it, servers go on running
   novella down     stop it from elsewhere; with --guests, power the servers off too
   novella test     install what is missing and run every check
-  novella doctor   what this machine has and lacks for real guests; --json for programs
+  novella doctor   what this machine has and lacks for real guests, and which files belong to nothing;
+                   --json for programs, --remove removes such files while Novella is down
   novella edge     run a command as if from outside: novella edge ssh root@FLOATING_IP
   novella config   all settings, the value in force, and where it came from
   novella version

@@ -1,0 +1,135 @@
+/**
+ * Files below the data directory that belong to nothing the database knows: what a power cut, a restored backup or a
+ * deleted database may leave. Novella itself removes nothing that it does not recognise; this is where a person does.
+ */
+import { existsSync } from 'node:fs'
+import { readdir, rm, stat } from 'node:fs/promises'
+import { join } from 'node:path'
+import type { Config } from '../config.ts'
+import { type Database, openDatabaseAsIs } from '../db/database.ts'
+import { readQcow2Header } from '../host/qemu/qcow2-header.ts'
+import { findPid, readRecord } from '../host/qemu/run-record.ts'
+import { serverFiles } from '../host/qemu/server-files.ts'
+import { findOwner, lockDataDirectory } from '../lib/data-directory.ts'
+import { isUuidLike } from '../lib/ids.ts'
+import { type Finding, ok, warn } from './doctor-report.ts'
+
+/** Something below the data directory that belongs to no row. */
+export interface Orphan {
+  /** Absolute. */
+  path: string
+  /** What it was: `server`, `volume`, … */
+  what: string
+  id: string
+  /** Of all files in it, as they fill the disk. */
+  sizeBytes: number
+  /** Why it must stay for now; null when it can go. */
+  keptFor: string | null
+}
+
+/** Where things lie, what they are called, and which rows they belong to. */
+const PLACES = [
+  { folder: 'servers', what: 'server', table: 'servers' },
+  { folder: 'volumes', what: 'volume', table: 'volumes' },
+  { folder: 'snapshots', what: 'snapshot', table: 'volumeSnapshots' },
+  { folder: 'images', what: 'image', table: 'images' },
+  { folder: 'uploads', what: 'upload of an image', table: 'images' },
+] as const
+
+/** Lists what belongs to no row, a finding each; with `isToRemove` it goes, as far as nothing needs it. */
+export async function lookAtDisks(config: Config, isToRemove: boolean): Promise<Finding[]> {
+  const [name, fine] = ['files', `everything below ${config.data} belongs to something`]
+  const url = config.database || join(config.data, 'novella.db')
+  if (!existsSync(config.data) || (config.database === '' && !existsSync(url))) {
+    return [ok(name, `nothing is below ${config.data} yet`)]
+  }
+  if (isToRemove && findOwner(config.data) !== undefined) {
+    const advice = `novella down --data ${config.data}; servers go on running`
+    return [warn(name, 'nothing is removed while Novella works on them', advice)]
+  }
+  using _ = isToRemove ? lockDataDirectory(config.data) : undefined
+  await using db = await openDatabaseAsIs(url)
+  let orphans: Orphan[]
+  try {
+    orphans = await findOrphans(config.data, db)
+  } catch (error) {
+    return [warn(name, `the database could not be asked (${(error as Error).message})`, 'start this Novella once')]
+  }
+  const findings = orphans.map((orphan) => describe(orphan, isToRemove))
+  if (isToRemove) {
+    for (const { path, keptFor } of orphans) if (keptFor === null) await rm(path, { recursive: true, force: true })
+  }
+  return findings.length > 0 ? findings : [ok(name, fine)]
+}
+
+function describe({ path, what, id, sizeBytes, keptFor }: Orphan, isToRemove: boolean): Finding {
+  const note = `${path} (${what} ${id}, ${mib(sizeBytes)}) belongs to nothing`
+  if (keptFor !== null) return warn('files', note, keptFor)
+  return isToRemove ? ok('files', `${note}: removed`) : warn('files', note, 'novella doctor --remove removes it')
+}
+
+const mib = (bytes: number): string => `${(bytes / 1024 ** 2).toFixed(1)} MiB`
+
+/** What stands on disk and is in no table. Only looks. */
+export async function findOrphans(dataDir: string, db: Pick<Database, 'read'>): Promise<Orphan[]> {
+  // The disk first: whatever is made from now on is not in the list, and has its row before its files.
+  const found = await Promise.all(
+    PLACES.map(async (place) => ({ ...place, names: await readdir(join(dataDir, place.folder)).catch(() => []) })),
+  )
+  const orphans: Orphan[] = []
+  for (const { folder, what, table, names } of found) {
+    const known = new Set(await readIds(db, table))
+    for (const name of names) {
+      const id = name.split('.', 1)[0] ?? ''
+      if (!isUuidLike(id) || known.has(id)) continue
+      const path = join(dataDir, folder, name)
+      // It may have gone with its row meanwhile.
+      const sizeBytes = await readUsedBytes(path)
+      if (sizeBytes !== undefined) orphans.push({ path, what, id, sizeBytes, keptFor: null })
+    }
+  }
+  const leaning = await readLeaning(dataDir, orphans)
+  return orphans.map((orphan) => ({ ...orphan, keptFor: whyKept(orphan, dataDir, leaning) }))
+}
+
+async function readIds(db: Pick<Database, 'read'>, table: (typeof PLACES)[number]['table']): Promise<string[]> {
+  if (table === 'servers') {
+    const rows = await db.read.selectFrom('servers').select('id').where('deletedAt', 'is', null).execute()
+    return rows.map(({ id }) => id)
+  }
+  return (await db.read.selectFrom(table).select('id').execute()).map(({ id }) => id)
+}
+
+function whyKept({ what, id, path }: Orphan, dataDir: string, leaning: ReadonlySet<string>): string | null {
+  if (what === 'server') {
+    const files = serverFiles(join(dataDir, 'servers'), id)
+    const record = readRecord(files)
+    const pid = record && findPid(files, record)
+    return pid === undefined ? null : `its guest runs (process ${pid}); end that first: kill ${pid}`
+  }
+  return leaning.has(join(path, 'disk.qcow2')) ? 'it stays while disks are made of it' : null
+}
+
+/** The bases that disks lean on, of those that belong to something. */
+async function readLeaning(dataDir: string, orphans: readonly Orphan[]): Promise<Set<string>> {
+  const gone = new Set(orphans.filter(({ what }) => what === 'server' || what === 'volume').map(({ path }) => path))
+  const bases = new Set<string>()
+  for (const folder of ['servers', 'volumes']) {
+    for (const name of await readdir(join(dataDir, folder)).catch(() => [])) {
+      const directory = join(dataDir, folder, name)
+      if (gone.has(directory)) continue
+      const header = await readQcow2Header(join(directory, 'disk.qcow2')).catch(() => undefined)
+      if (header?.backingFile !== undefined) bases.add(header.backingFile)
+    }
+  }
+  return bases
+}
+
+/** What a file or directory takes on the disk, in bytes; undefined when it is not there. */
+async function readUsedBytes(path: string): Promise<number | undefined> {
+  const own = await stat(path).catch(() => undefined)
+  if (!own) return undefined
+  if (!own.isDirectory()) return own.blocks * 512
+  const parts = await Promise.all((await readdir(path)).map((name) => readUsedBytes(join(path, name))))
+  return parts.reduce<number>((sum, bytes) => sum + (bytes ?? 0), own.blocks * 512)
+}
