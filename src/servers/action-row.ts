@@ -1,6 +1,7 @@
 /** What each key of `POST …/action` brings: one row of the table. */
 import type { TSchema } from 'typebox'
 import type { Cloud } from '../cloud.ts'
+import type { Tx } from '../db/database.ts'
 import type { Links } from '../http/links.ts'
 import type { Caller, Operation } from '../http/policy.ts'
 
@@ -11,6 +12,10 @@ export interface ActionCall<Body> {
   links: Links
   serverId: string
   body: Body
+  /** A header of the answer. */
+  setHeader(name: string, value: string): void
+  /** Makes something in a transaction and sends what it returns; a repeated request gets the first answer again. */
+  once<Answer>(make: (tx: Tx) => Promise<Answer>): Promise<void>
 }
 
 /** One key of `POST …/action`. */
@@ -18,7 +23,7 @@ export interface ActionRow {
   body: TSchema
   operation: Operation
   status: number
-  /** The answer's body, or undefined for none. */
+  /** The answer's body, or undefined for none or when it was sent with `once`. */
   accept(call: ActionCall<never>): Promise<unknown>
 }
 

@@ -15,8 +15,8 @@ import { findUsableNetwork, listUsableNetworks } from '../networks/network-store
 import type { FixedIpWish } from '../ports/port-addresses.ts'
 import { bindPort, insertPort, listPortsOfServer } from '../ports/port-store.ts'
 import { ensureDefaultGroup } from '../security-groups/security-group-store.ts'
-import { demandNoCardChange } from './card-changes.ts'
 import { asComputeError } from './compute-errors.ts'
+import { demandNoDeviceChange } from './device-changes.ts'
 import type { AttachRequest } from './interface-schema.ts'
 import { assertStartable } from './server-state.ts'
 import { getServer } from './server-store.ts'
@@ -42,7 +42,7 @@ export async function acceptAttachInterface(
   const wish = readWish(body.interfaceAttachment ?? {})
   const server = await getServer(tx, caller, serverId)
   assertStartable(server, 'attachInterface', caller.isAdmin)
-  await demandNoCardChange(tx, serverId)
+  await demandNoDeviceChange(tx, serverId)
   const cards = await listPortsOfServer(tx, serverId)
   if (cards.length >= MOST_CARDS) {
     throw new ApiError('conflictingRequest', `Instance ${serverId} has ${MOST_CARDS} network cards, and takes no more.`)
@@ -70,7 +70,7 @@ export async function acceptDetachInterface(
 ): Promise<void> {
   const server = await getServer(tx, caller, serverId)
   assertStartable(server, 'detachInterface', caller.isAdmin)
-  await demandNoCardChange(tx, serverId)
+  await demandNoDeviceChange(tx, serverId)
   const cards = await listPortsOfServer(tx, serverId)
   if (!cards.some(({ id }) => id === portId)) throw portNotOnServer(serverId, portId)
   await acceptAction(tx, cloud.actions.detachInterface, serverId, { portId }, caller, cloud.clock.now())

@@ -15,8 +15,10 @@ import { assertNetworkQuota } from '../network-api/network-quotas.ts'
 import { bindPort, insertPort } from '../ports/port-store.ts'
 import { DEFAULT_GROUP, ensureDefaultGroup, listGroupsNamed } from '../security-groups/security-group-store.ts'
 import { asComputeError } from './compute-errors.ts'
+import { readMapping } from './device-mapping.ts'
 import type { CreateServerRequest } from './server-schema.ts'
 import { readUsage, takeNumbers, takeTurn } from './server-store.ts'
+import { completeDisks, giveDisks, machinePropertiesOf, takeDisks } from './wished-disks.ts'
 import { readWishedNetworks, type WishedCard } from './wished-networks.ts'
 
 export type Wish = Static<typeof CreateServerRequest>['server']
@@ -31,19 +33,26 @@ export interface Created {
 }
 
 /**
- * Accepts servers: turns every name into an id, checks the quota, and writes servers, ports and actions in the
- * caller's transaction. The servers build afterwards.
+ * Accepts servers: turns every name into an id, checks the quota, and writes servers, ports, disks and actions in
+ * the caller's transaction. The servers build afterwards.
  * @throws ApiError badRequest for what the wish names wrongly; forbidden for quota; conflictingRequest for a port in
  * use, or several networks and none named.
  */
 export async function acceptCreateServer(cloud: Cloud, tx: Tx, caller: Caller, wish: Wish): Promise<Created> {
   const now = cloud.clock.now()
   const counts = readCounts(wish)
-  refuseVolumes(wish)
   const flavor = await readFlavor(tx, caller, wish.flavorRef)
-  const image = await readImage(tx, caller, wish.imageRef, flavor)
+  const imageId = wish.imageRef ? idOf(wish.imageRef) : undefined
+  const mapping = readMapping({
+    imageId,
+    mapping: wish.block_device_mapping_v2 ?? [],
+    oldMapping: wish.block_device_mapping ?? [],
+  })
+  const image = imageId === undefined ? undefined : await readImage(tx, caller, imageId, flavor, mapping.bootsFromImage)
+  const disks = completeDisks(mapping, flavor, counts.max)
   const keypair = await readKeypair(tx, caller, wish.key_name ?? null)
   const availabilityZone = await readZone(tx, wish.availability_zone ?? '')
+  const zone = availabilityZone || cloud.config.availabilityZone
   const metadata = wish.metadata ?? {}
   checkUserData(wish.user_data ?? null)
   const groupIds = await readSecurityGroups(cloud, tx, caller, wish.security_groups ?? [], now)
@@ -59,6 +68,7 @@ export async function acceptCreateServer(cloud: Cloud, tx: Tx, caller: Caller, w
   for (let index = 0; index < count; index++) {
     const id = newId()
     ids.push(id)
+    const taken = await takeDisks(cloud, tx, caller, disks, { zone, ramMib: flavor.ramMib, now })
     await tx
       .insertInto('servers')
       .values({
@@ -69,14 +79,15 @@ export async function acceptCreateServer(cloud: Cloud, tx: Tx, caller: Caller, w
         reservationId,
         name: counts.max === 1 ? name : `${name}-${index + 1}`,
         hostName: null,
-        availabilityZone: availabilityZone || cloud.config.availabilityZone,
+        availabilityZone: zone,
         flavorId: flavor.id,
         flavorName: flavor.name,
         vcpus: flavor.vcpus,
         ramMib: flavor.ramMib,
         diskGib: flavor.diskGib,
-        imageId: image.id,
-        imageName: image.name,
+        imageId: mapping.bootsFromImage && image ? image.id : '',
+        imageName: mapping.bootsFromImage ? (image?.name ?? '') : '',
+        imageProperties: taken.root ? machinePropertiesOf(taken.root) : (image?.properties ?? '{}'),
         keyName: keypair?.name ?? null,
         publicKey: keypair?.publicKey ?? null,
         sealedAdminPass: cloud.box.seal(adminPass),
@@ -103,6 +114,7 @@ export async function acceptCreateServer(cloud: Cloud, tx: Tx, caller: Caller, w
         deletedAt: null,
       })
       .execute()
+    await giveDisks(tx, id, taken)
     await giveCards(tx, caller, id, cards, groupIds, now)
     await acceptAction(tx, cloud.actions.create, id, { availabilityZone }, caller, now)
   }
@@ -131,15 +143,6 @@ function readCounts(wish: Wish): Counts {
   return { min, max }
 }
 
-function refuseVolumes(wish: Wish): void {
-  for (const key of ['block_device_mapping', 'block_device_mapping_v2'] as const) {
-    const value = wish[key]
-    if (value !== undefined && value !== null && !(Array.isArray(value) && value.length === 0)) {
-      throw new ApiError('badRequest', `'${key}' is not supported: this cloud has no volumes yet. Use imageRef alone.`)
-    }
-  }
-}
-
 /** A reference is an id, or a URL whose last part is the id. */
 const idOf = (reference: string | number): string => String(reference).replace(/\/+$/, '').split('/').at(-1) ?? ''
 
@@ -149,18 +152,24 @@ async function readFlavor(tx: Tx, caller: Caller, reference: string | number): P
   return flavor
 }
 
-async function readImage(tx: Tx, caller: Caller, reference: string, flavor: Row<'flavors'>): Promise<Row<'images'>> {
-  const image = await findImage(tx, caller, idOf(reference))
-  if (!image) throw new ApiError('badRequest', `Image ${idOf(reference)} could not be found.`)
+async function readImage(
+  tx: Tx,
+  caller: Caller,
+  imageId: string,
+  flavor: Row<'flavors'>,
+  becomesDisk: boolean,
+): Promise<Row<'images'>> {
+  const image = await findImage(tx, caller, imageId)
+  if (!image) throw new ApiError('badRequest', `Image ${imageId} could not be found.`)
   if (image.status !== 'active') throw new ApiError('badRequest', `Image ${image.id} is not active.`)
-  const neededGib = Math.max(image.minDiskGib, Math.ceil(image.virtualSizeBytes / 2 ** 30))
+  const neededGib = Math.max(image.minDiskGib, Math.ceil((image.virtualSizeBytes ?? 0) / 2 ** 30))
   if (flavor.ramMib < image.minRamMib) {
     throw new ApiError(
       'badRequest',
       `Flavor ${flavor.name} has too little memory for the image: ${image.minRamMib} MiB are needed.`,
     )
   }
-  if (flavor.diskGib < neededGib) {
+  if (becomesDisk && flavor.diskGib < neededGib) {
     throw new ApiError(
       'badRequest',
       `Flavor ${flavor.name} has too small a disk for the image: ${neededGib} GiB are needed.`,

@@ -1,4 +1,4 @@
-import type { Action } from '../actions/action.ts'
+import type { Action, Outcome } from '../actions/action.ts'
 import { acceptAction, findOpenAction, supersedeAction } from '../actions/journal.ts'
 import type { Cloud } from '../cloud.ts'
 import type { Tx } from '../db/database.ts'
@@ -6,29 +6,44 @@ import { releaseRoom } from '../hosts/host-store.ts'
 import type { Caller } from '../http/policy.ts'
 import { releasePorts } from '../ports/delete-ports.ts'
 import { type ActionParts, endInError, type ServerSubject, serverAction } from './server-action.ts'
+import { forgetDisks, partFromDisks, removeDoomed } from './server-disks.ts'
 import { assertUnlocked } from './server-state.ts'
 import { getServer, updateServer } from './server-store.ts'
+import { dropUnfinishedImages } from './unfinished-images.ts'
 
-type Step = 'powerOff' | 'unplugPorts' | 'removeDisks' | 'release'
+type Step = 'powerOff' | 'unplugPorts' | 'removeDisks' | 'removeVolumes' | 'removeImages' | 'release'
 
 const DEADLINE_MS = 10 * 60_000
 
 /**
  * Deletes a server, whatever was half done with it.
  *
- *   powerOff → unplugPorts → removeDisks → release      gone
+ *   powerOff → unplugPorts → removeDisks → removeVolumes → removeImages → release      gone
+ *
+ * Its volumes are free once its guest is gone, but those that go with it; so do images of it that were not done.
  */
 export function deleteServer(parts: ActionParts): Action<null, Step, ServerSubject> {
   const { clock } = parts
+  const partFrom = (serverId: string): Outcome<Step> => ({
+    go: 'removeVolumes',
+    save: (tx) => partFromDisks(tx, serverId, (disk) => disk.isDeletedWithServer === 1, clock.now()),
+  })
   return serverAction<null, Step>(parts, {
     name: 'delete',
     first: 'powerOff',
     deadlineMs: DEADLINE_MS,
-    taskStates: { powerOff: 'deleting', unplugPorts: 'deleting', removeDisks: 'deleting', release: 'deleting' },
+    taskStates: {
+      powerOff: 'deleting',
+      unplugPorts: 'deleting',
+      removeDisks: 'deleting',
+      removeVolumes: 'deleting',
+      removeImages: 'deleting',
+      release: 'deleting',
+    },
     steps: {
       async powerOff(subject) {
         // No host was picked yet, or the failed build cleaned up: nothing is anywhere but in the database.
-        if (subject.server.hostName === null) return { go: 'release' }
+        if (subject.server.hostName === null) return partFrom(subject.server.id)
         await subject.host.ensureOff(subject.server.id)
         return { go: 'unplugPorts' }
       },
@@ -38,13 +53,21 @@ export function deleteServer(parts: ActionParts): Action<null, Step, ServerSubje
       },
       async removeDisks({ server, host }) {
         await host.removeDisks(server.id)
-        return { go: 'release' }
+        return partFrom(server.id)
+      },
+      async removeVolumes({ server }) {
+        await removeDoomed(parts, server.id)
+        return { go: 'removeImages' }
+      },
+      async removeImages({ server }) {
+        return { go: 'release', save: await dropUnfinishedImages(parts, server.id) }
       },
       async release({ server }) {
         const now = clock.now()
         return {
           done: true,
           async save(tx) {
+            await forgetDisks(tx, server.id)
             await releasePorts(parts, tx, server.id)
             await releaseRoom(tx, server.id)
             await tx.deleteFrom('consoleTokens').where('serverId', '=', server.id).execute()

@@ -5,7 +5,7 @@ import { ApiError } from '../http/api-error.ts'
 import type { App } from '../http/app.ts'
 import { sendOnce } from '../http/once.ts'
 import { acceptAttachInterface, acceptDetachInterface, portNotOnServer } from './attach-interface.ts'
-import { afterCardChanges } from './card-changes.ts'
+import { afterDeviceChanges } from './device-changes.ts'
 import {
   AddressesAnswer,
   AttachRequest,
@@ -56,7 +56,7 @@ export function interfaceRoutes(app: App, cloud: Cloud): void {
     async (request, reply) => {
       const { caller, body } = request
       const { serverId } = request.params
-      await afterCardChanges(cloud, serverId, SPOKEN.attachInterface, () =>
+      await afterDeviceChanges(cloud, serverId, SPOKEN.attachInterface, () =>
         sendOnce(cloud, request, reply, 200, async (tx) => {
           const portId = await acceptAttachInterface(cloud, tx, caller, serverId, body)
           return { interfaceAttachment: await getInterface(tx, serverId, portId) }
@@ -71,7 +71,7 @@ export function interfaceRoutes(app: App, cloud: Cloud): void {
     { schema: { params: OfPort }, config: { operation: 'servers:action' } },
     async (request, reply) => {
       const { serverId, portId } = request.params
-      await afterCardChanges(cloud, serverId, SPOKEN.detachInterface, () =>
+      await afterDeviceChanges(cloud, serverId, SPOKEN.detachInterface, () =>
         db.transaction((tx) => acceptDetachInterface(cloud, tx, request.caller, serverId, portId)),
       )
       return reply.code(202).send()

@@ -5,8 +5,11 @@ import type { Tx } from '../db/database.ts'
 import type { Row, TaskState } from '../db/schema.ts'
 import { type HostDriver, HostError, type ServerPlan } from '../host/host-driver.ts'
 import { ApiError } from '../http/api-error.ts'
+import { hardwareOf } from '../images/hardware-of.ts'
 import { hostNameOf } from '../lib/host-names.ts'
 import { listPortsOfServer, readPortPlan, setPortStatus } from '../ports/port-store.ts'
+import { type BlockDevice, listBlockDevices } from './block-device-store.ts'
+import { diskPlanOf } from './server-disks.ts'
 import { updateServer } from './server-store.ts'
 
 /** What actions need of the cloud. */
@@ -16,6 +19,8 @@ export type ActionParts = Pick<Cloud, 'config' | 'db' | 'clock' | 'hosts' | 'log
 export interface ServerSubject {
   server: Row<'servers'>
   ports: Row<'ports'>[]
+  /** Besides the one of its image. */
+  disks: BlockDevice[]
   /** The host the server is on. @throws HostError unreachable when it is on none this process reaches. */
   readonly host: HostDriver
 }
@@ -54,6 +59,7 @@ export function serverAction<Input, Step extends string>(
       return {
         server,
         ports: await listPortsOfServer(db.read, serverId),
+        disks: await listBlockDevices(db.read, serverId),
         get host() {
           const host = server.hostName === null ? undefined : hosts.get(server.hostName)
           if (!host) throw new HostError('unreachable', `Host ${server.hostName ?? '(none)'} cannot be reached.`)
@@ -102,18 +108,20 @@ export const endInError =
   })
 
 /** How the host must run it. */
-export function planOf({ server, ports }: ServerSubject, mtus: ReadonlyMap<string, number>): ServerPlan {
+export function planOf({ server, ports, disks }: ServerSubject, mtus: ReadonlyMap<string, number>): ServerPlan {
   return {
     serverId: server.id,
     vcpus: server.vcpus,
     ramMib: server.ramMib,
-    imageId: server.imageId,
+    imageId: server.imageId === '' ? null : server.imageId,
     ports: ports.map(({ id: portId, networkId, macAddress }) => ({
       portId,
       networkId,
       macAddress,
       mtu: mtus.get(networkId) ?? 1500,
     })),
+    disks: disks.map((device) => diskPlanOf(server, device)),
+    hardware: hardwareOf(JSON.parse(server.imageProperties)),
   }
 }
 

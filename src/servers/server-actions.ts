@@ -1,24 +1,29 @@
 /** The durable actions of servers, and what `POST …/action` takes: one row each. */
 import { type TSchema, Type } from 'typebox'
 import type { AnyAction } from '../actions/action.ts'
-import { acceptAction, supersedeAction } from '../actions/journal.ts'
 import { FLOATING_IP_ROWS } from '../compute-network/floating-ip-actions.ts'
 import { SECURITY_GROUP_ROWS } from '../compute-network/security-group-actions.ts'
 import { consoleUrl, createConsole } from '../consoles/console-store.ts'
-import type { Tx } from '../db/database.ts'
-import type { Row, TaskState } from '../db/schema.ts'
+import type { TaskState } from '../db/schema.ts'
 import { ApiError } from '../http/api-error.ts'
 import { type ActionCall, type ActionRow, row } from './action-row.ts'
+import { type AttachWish, acceptAttachVolume } from './attach-volume.ts'
+import { AttachVolumeBody } from './attachment-schema.ts'
+import { attachmentView } from './attachment-view.ts'
 import { buildServer } from './build-server.ts'
-import { afterCardChanges, demandNoCardChange } from './card-changes.ts'
 import { attachInterface, detachInterface } from './change-cards.ts'
+import { attachVolume, detachVolume } from './change-disks.ts'
 import { deleteServer } from './delete-server.ts'
+import { afterDeviceChanges } from './device-changes.ts'
 import { FIXED_IP_ROWS } from './fixed-ip-actions.ts'
+import { IMAGE_ROWS } from './image-actions.ts'
+import { openAction } from './open-action.ts'
 import { shutdownServer, startServer, stopServer } from './power-server.ts'
 import { rebootServer } from './reboot-server.ts'
 import type { ActionParts } from './server-action.ts'
-import { assertStartable, SPOKEN, type StateBoundAction } from './server-state.ts'
-import { getServer, swapServer } from './server-store.ts'
+import { SPOKEN, type StateBoundAction } from './server-state.ts'
+import { getServer } from './server-store.ts'
+import { createBackup, createImage } from './snapshot-server.ts'
 
 /** All durable actions of servers, by a name of their own. */
 export function serverActions(parts: ActionParts) {
@@ -31,6 +36,10 @@ export function serverActions(parts: ActionParts) {
     reboot: rebootServer(parts),
     attachInterface: attachInterface(parts),
     detachInterface: detachInterface(parts),
+    attachVolume: attachVolume(parts),
+    detachVolume: detachVolume(parts),
+    createImage: createImage(parts),
+    createBackup: createBackup(parts),
   }
 }
 export type ServerActions = ReturnType<typeof serverActions>
@@ -73,18 +82,14 @@ export const ACTION_TABLE: Record<string, ActionRow> = {
     200,
     readConsole,
   ),
+  volumeAttachment: row<TSchema, AttachWish>(AttachVolumeBody, 'servers:action', 202, attachVolumeByAction),
+  ...IMAGE_ROWS,
   ...FIXED_IP_ROWS,
   ...FLOATING_IP_ROWS,
   ...SECURITY_GROUP_ROWS,
 }
 
-/** How often a server that changes under our eyes is looked at again. */
-const LOOKS = 5
-
-/**
- * Accepts an action that needs a certain state: of two at once, one is accepted.
- * @throws ApiError itemNotFound; conflictingRequest for the wrong state, a lock, or an action under way.
- */
+/** @throws ApiError itemNotFound; conflictingRequest for the wrong state, a lock, or an action under way. */
 async function acceptServerAction<Input>(
   { cloud, caller, serverId }: ActionCall<unknown>,
   name: StateBoundAction,
@@ -92,25 +97,18 @@ async function acceptServerAction<Input>(
   action: AnyAction,
   input: Input,
 ): Promise<void> {
-  const accept = async (tx: Tx) => {
-    const now = cloud.clock.now()
-    let server: Row<'servers'> | undefined
-    for (let looks = 0; server === undefined; looks++) {
-      if (looks === LOOKS) {
-        throw new ApiError('conflictingRequest', `Instance ${serverId} changed meanwhile; look at it and ask again.`)
-      }
-      const read = await getServer(tx, caller, serverId)
-      assertStartable(read, name, caller.isAdmin)
-      // A rename may have come between the look and the write: only another state is a reason to refuse.
-      if (await swapServer(tx, read, { taskState }, now)) server = read
-    }
-    // Only a hard reboot gets here while something is open: it takes over a reboot that hangs.
-    if (server.taskState !== null) await supersedeAction(tx, serverId, now)
-    else await demandNoCardChange(tx, serverId)
-    await acceptAction(tx, action, serverId, input, caller, now)
-    tx.onCommit(() => cloud.runner.nudge())
-  }
-  await afterCardChanges(cloud, serverId, SPOKEN[name], () => cloud.db.transaction(accept))
+  await afterDeviceChanges(cloud, serverId, SPOKEN[name], () =>
+    cloud.db.transaction((tx) => openAction(cloud, tx, caller, serverId, { name, taskState, action, input })),
+  )
+}
+
+/** S20 under another path (I-01). */
+async function attachVolumeByAction({ cloud, caller, serverId, body, once }: ActionCall<AttachWish>) {
+  return afterDeviceChanges(cloud, serverId, SPOKEN.attachVolume, () =>
+    once(async (tx) => ({
+      volumeAttachment: attachmentView(await acceptAttachVolume(cloud, tx, caller, serverId, body)),
+    })),
+  )
 }
 
 async function openConsole({ cloud, caller, links, serverId, body }: ActionCall<{ type: string }>) {

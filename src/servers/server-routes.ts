@@ -140,8 +140,16 @@ export function serverRoutes(app: App, cloud: Cloud): void {
       }
       const { caller, links } = request
       const { serverId } = request.params
-      const answer = await row.accept({ cloud, caller, links, serverId, body: body as never })
-      return reply.code(row.status).send(answer)
+      const answer = await row.accept({
+        cloud,
+        caller,
+        links,
+        serverId,
+        body: body as never,
+        setHeader: (name, value) => void reply.header(name, value),
+        once: async (make) => void (await sendOnce(cloud, request, reply, row.status, make)),
+      })
+      return reply.sent ? reply : reply.code(row.status).send(answer)
     },
   )
 }

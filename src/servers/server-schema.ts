@@ -2,8 +2,9 @@
  * Request and answer bodies of servers, newest shape.
  * Source: shared/spec/uos-compute.md, sections 3 and 4; shared/spec/nova-v21.md, section 2.2.
  */
-import { Type } from 'typebox'
+import { type Static, Type } from 'typebox'
 import { MOST_CARDS } from '../host/host-driver.ts'
+import { Mapping, OldMapping } from './mapping-schema.ts'
 
 /** A count: a number from 1, or the same as digits. */
 const Count = Type.Union([
@@ -18,7 +19,7 @@ export const Name = Type.String({
   pattern: '^(?=.*\\S)[^\\u0000-\\u001f\\u007f]*$',
 })
 
-const Metadata = Type.Record(
+export const Metadata = Type.Record(
   Type.String({ pattern: '^[a-zA-Z0-9_:. -]{1,255}$' }),
   Type.String({ maxLength: 255 }),
   // A key that does not fit the pattern is refused, not dropped.
@@ -35,7 +36,9 @@ export const CreateServerRequest = Type.Object({
   server: Type.Object({
     name: Name,
     flavorRef: Type.Union([Type.String({ minLength: 1 }), Type.Integer()]),
-    imageRef: Type.String({ minLength: 1 }),
+    imageRef: Type.Optional(
+      Type.Union([Type.String(), Type.Null()], { description: 'absent or empty: it boots from a volume' }),
+    ),
     min_count: Type.Optional(Count),
     max_count: Type.Optional(Count),
     networks: Type.Optional(Type.Union([Type.Array(WishedNetwork, { maxItems: MOST_CARDS }), Type.Null()])),
@@ -49,8 +52,8 @@ export const CreateServerRequest = Type.Object({
     accessIPv6: Type.Optional(Type.Union([Type.String({ format: 'ipv6' }), Type.Literal(''), Type.Null()])),
     'OS-DCF:diskConfig': Type.Optional(Type.Enum(['AUTO', 'MANUAL'])),
     return_reservation_id: Type.Optional(Type.Boolean()),
-    block_device_mapping: Type.Optional(Type.Unknown()),
-    block_device_mapping_v2: Type.Optional(Type.Unknown()),
+    block_device_mapping: OldMapping,
+    block_device_mapping_v2: Mapping,
   }),
 })
 
@@ -89,13 +92,16 @@ const BriefServer = Type.Object({
   name: Type.String(),
 })
 
+/** `""` for a server that boots from a volume. */
+const ImageLink = Type.Unsafe<Static<typeof NamedLink> | ''>({ ...NamedLink, type: ['object', 'string'] })
+
 const UpdatedServer = Type.Object({
   status: Type.String(),
   updated: Type.String(),
   hostId: Type.String(),
   addresses: Addresses,
   links: Type.Array(Link),
-  image: NamedLink,
+  image: ImageLink,
   flavor: NamedLink,
   id: Type.String(),
   user_id: Type.String(),

@@ -30,6 +30,10 @@ const NEEDED: Record<StateBoundAction, VmState[]> = {
   detachInterface: ['active', 'stopped', 'paused'],
   addFixedIp: ['active', 'stopped', 'paused'],
   removeFixedIp: ['active', 'stopped', 'paused'],
+  attachVolume: ['active', 'stopped', 'paused'],
+  detachVolume: ['active', 'stopped', 'paused'],
+  createImage: ['active', 'stopped', 'paused', 'suspended'],
+  createBackup: ['active', 'stopped', 'paused', 'suspended'],
 }
 
 for (const [action, allowed] of Object.entries(NEEDED) as [StateBoundAction, VmState[]][]) {
@@ -73,6 +77,8 @@ test('a locked server obeys admins only', () => {
   const locked = server('active', null, 1, 1)
   assert.throws(() => assertStartable(locked, 'stop', false), /locked/)
   assert.doesNotThrow(() => assertStartable(locked, 'stop', true))
+  // An image of it changes nothing of it.
+  assert.doesNotThrow(() => assertStartable(locked, 'createImage', false))
 })
 
 test('status follows from state and task', () => {

@@ -4,6 +4,7 @@ import { prepared } from '../db/prepared.ts'
 import type { Row } from '../db/schema.ts'
 import { ApiError } from '../http/api-error.ts'
 import type { Caller } from '../http/policy.ts'
+import { listVolumesOf } from './block-device-store.ts'
 
 /** One address of a card, with what its views tell of port, subnet and network. */
 export interface CardAddress {
@@ -27,6 +28,8 @@ export interface ShownServer {
   server: Row<'servers'>
   /** One row for each (card, address, security group), first card first. */
   cards: CardAddress[]
+  /** In the order of their device names. */
+  volumeIds: string[]
 }
 
 /**
@@ -52,7 +55,7 @@ const serverById = prepared((read, { id }: { id: string }) =>
   read.selectFrom('servers').selectAll().where('id', '=', id).where('deletedAt', 'is', null),
 )
 
-/** The cards of these servers, in one question. */
+/** These servers with their cards and volumes, in one question each. */
 export async function withCards(read: Reader, servers: Row<'servers'>[]): Promise<ShownServer[]> {
   const [first] = servers
   if (!first) return []
@@ -64,7 +67,15 @@ export async function withCards(read: Reader, servers: Row<'servers'>[]): Promis
           servers.map((server) => server.id),
         ).execute()
   const byServer = Map.groupBy(rows, (row) => row.serverId)
-  return servers.map((server) => ({ server, cards: byServer.get(server.id) ?? [] }))
+  const volumes = await listVolumesOf(
+    read,
+    servers.map((server) => server.id),
+  )
+  return servers.map((server) => ({
+    server,
+    cards: byServer.get(server.id) ?? [],
+    volumeIds: volumes.get(server.id) ?? [],
+  }))
 }
 
 const cardsOfOne = prepared((read, { id }: { id: string }) => cardsOf(read, [id]))

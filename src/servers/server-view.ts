@@ -48,20 +48,20 @@ export function updatedView(shown: ShownServer, context: ViewContext) {
   return {
     ...commonView(shown, context),
     addresses: addressesView(cards, shortEntry),
-    image: { id: server.imageId, links: [links.bookmark('images', server.imageId)] },
+    image: imageView(server, links, {}),
     flavor: { id: server.flavorId, links: [links.bookmark('flavors', server.flavorId)] },
   }
 }
 
 /** Show, and item of the detailed list: 30 fields, and the fault of a failed server. */
 export function fullView(shown: ShownServer, context: ViewContext) {
-  const { server, cards } = shown
+  const { server, cards, volumeIds } = shown
   const { links } = context
   const hostName = server.hostName ?? ''
   return {
     ...commonView(shown, context),
     addresses: addressesView(cards, fullEntry),
-    image: { id: server.imageId, links: [links.bookmark('images', server.imageId)], name: server.imageName },
+    image: imageView(server, links, { name: server.imageName }),
     flavor: { id: server.flavorId, links: [links.bookmark('flavors', server.flavorId)], name: server.flavorName },
     security_groups: securityGroupsView(cards),
     key_name: server.keyName,
@@ -75,9 +75,13 @@ export function fullView(shown: ShownServer, context: ViewContext) {
     'OS-EXT-STS:power_state': server.powerState,
     'OS-SRV-USG:launched_at': timestampBOrNull(server.launchedAt),
     'OS-SRV-USG:terminated_at': timestampBOrNull(server.terminatedAt),
-    'os-extended-volumes:volumes_attached': [],
+    'os-extended-volumes:volumes_attached': volumeIds.map((id) => ({ id })),
   }
 }
+
+/** Empty for a server that boots from a volume. */
+const imageView = <More extends object>({ imageId }: Row<'servers'>, links: Links, more: More) =>
+  imageId === '' ? '' : { id: imageId, links: [links.bookmark('images', imageId)], ...more }
 
 /** `instance-` and the number in eight hex digits. */
 export const instanceName = (number: number): string => `instance-${number.toString(16).padStart(8, '0')}`

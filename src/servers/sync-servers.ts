@@ -9,7 +9,10 @@ import type { Row } from '../db/schema.ts'
 import type { Power } from '../host/host-driver.ts'
 import { newId } from '../lib/ids.ts'
 import { setPortStatus } from '../ports/port-store.ts'
+import { listBlockDevices } from './block-device-store.ts'
 import { type CardInput, releaseCard } from './change-cards.ts'
+import type { DiskInput } from './change-disks.ts'
+import { freeVolume, settleDisks } from './server-disks.ts'
 import { swapServer } from './server-store.ts'
 
 /** How often the world is looked at without a nudge, in milliseconds. */
@@ -112,7 +115,7 @@ export async function resumeServers(cloud: SweepParts, hostName: string): Promis
     await db.transaction(async (tx) => {
       const now = clock.now()
       if (!(await swapServer(tx, row, { vmState: 'stopped', powerState: 4, taskState: 'powering-on' }, now))) return
-      await endCardChange(cloud, tx, row.id)
+      await endDeviceChange(cloud, tx, row.id)
       const { projectId, userId } = row
       await acceptAction(tx, cloud.actions.start, row.id, null, { projectId, userId, requestId: `req-${newId()}` }, now)
     })
@@ -125,14 +128,23 @@ export async function resumeServers(cloud: SweepParts, hostName: string): Promis
 }
 
 /**
- * A card that was on its way when the machine went down: the start plugs whatever the rows say the server has. No guest
- * holds on to a card that was to go.
+ * A card or disk that was on its way when the machine went down: the start plugs whatever the rows say the server has.
+ * No guest holds on to what was to go.
  */
-async function endCardChange(cloud: SweepParts, tx: Tx, serverId: string): Promise<void> {
+async function endDeviceChange(cloud: SweepParts, tx: Tx, serverId: string): Promise<void> {
   const open = await findOpenAction(tx, serverId)
   if (!open) return
-  const { portId } = JSON.parse(open.input) as CardInput
-  if (open.name === cloud.actions.detachInterface.name) await releaseCard(cloud, tx, serverId, portId)
+  const { actions, clock } = cloud
+  if (open.name === actions.detachInterface.name) {
+    await releaseCard(cloud, tx, serverId, (JSON.parse(open.input) as CardInput).portId)
+  }
+  if (open.name === actions.detachVolume.name) {
+    const { volumeId } = JSON.parse(open.input) as DiskInput
+    for (const device of await listBlockDevices(tx, serverId)) {
+      if (device.volumeId === volumeId) await freeVolume(tx, device, clock.now())
+    }
+  }
+  await settleDisks(tx, serverId, clock.now())
   await supersedeAction(tx, serverId, cloud.clock.now())
 }
 

@@ -114,6 +114,7 @@ export class TestCloud implements AsyncDisposable {
     const log = newLog({ write: (line) => void this.logged.push(line) }, 'debug')
     this.host = new MemoryDriver({
       hostName: 'test-host',
+      filesDir: join(this.#directory, 'images'),
       ...this.#options.memory,
       clock: this.clock,
       machine: this.machine,

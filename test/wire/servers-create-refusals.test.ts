@@ -92,8 +92,8 @@ for (const database of DATABASES) {
         [{ 'OS-DCF:diskConfig': 'auto' }, /diskConfig/],
         [{ 'OS-DCF:diskConfig': null }, /diskConfig/],
         [{ return_reservation_id: 'maybe' }, /return_reservation_id/],
-        [{ block_device_mapping: [{ volume_id: NOBODY }] }, /block_device_mapping/],
-        [{ block_device_mapping_v2: [{ uuid: NOBODY }] }, /block_device_mapping_v2/],
+        [{ block_device_mapping: [{ volume_id: NOBODY }] }, /block_device_mapping\.0: volume .* could not be found/],
+        [{ block_device_mapping_v2: [{ uuid: NOBODY }] }, /block_device_mapping_v2\.0 needs a source_type/],
       ]
       for (const [change, message] of mistakes) await refuses(cloud, change, message)
     })

@@ -1,0 +1,140 @@
+/** The durable actions that make an image of a server (S12), once or as one of a row of backups. */
+import type { Action, Save } from '../actions/action.ts'
+import type { Reader } from '../db/database.ts'
+import type { TaskState } from '../db/schema.ts'
+import type { ImageFile, ImageOrigin } from '../host/volume-host.ts'
+import { adoptImageFile, dropImage, setImageStatus } from '../images/image-writer.ts'
+import { type ActionParts, type ServerSubject, serverAction, settled } from './server-action.ts'
+import { rootDeviceOf } from './server-disks.ts'
+import { updateServer } from './server-store.ts'
+import { listUnfinishedImages, type SnapshotInput } from './unfinished-images.ts'
+
+type Step = 'takeImage' | 'markSaving' | 'adopt' | 'rotate' | 'dropImage'
+
+/** Long enough to copy a large disk. */
+const DEADLINE_MS = 2 * 3_600_000
+
+/**
+ * The server goes on as it was. Its image is `queued` until the host took the disk, `saving` while it is read once more
+ * for its hashes, and then `active`.
+ *
+ *   takeImage → markSaving → adopt [→ rotate]
+ *       └────────────┴─────────┴──→ dropImage      no image, and the server as before
+ */
+function snapshotAction(
+  parts: ActionParts,
+  name: 'createImage' | 'createBackup',
+  taking: TaskState,
+): Action<SnapshotInput, Step, ServerSubject> {
+  const { db, clock } = parts
+  return serverAction<SnapshotInput, Step>(parts, {
+    name,
+    first: 'takeImage',
+    deadlineMs: DEADLINE_MS,
+    taskStates: {
+      takeImage: taking,
+      markSaving: 'image_pending_upload',
+      adopt: 'image_uploading',
+      rotate: 'image_uploading',
+      dropImage: taking,
+    },
+    steps: {
+      async takeImage(context) {
+        if (!(await isThere(db.read, context.input))) return { go: 'dropImage' }
+        await takeImage(context)
+        return { go: 'markSaving' }
+      },
+      async markSaving({ input }) {
+        return { go: 'adopt', save: (tx) => setImageStatus(tx, input.imageId, 'saving', clock.now()) }
+      },
+      async adopt(context) {
+        const { server, input } = context
+        // Somebody deleted it meanwhile, which is an answer too.
+        if (!(await isThere(db.read, input))) return { go: 'dropImage' }
+        const save = await adoptImageFile(parts, input.imageId, await takeImage(context))
+        if (input.rotation) return { go: 'rotate', save }
+        return {
+          done: true,
+          async save(tx) {
+            await save(tx)
+            await settled(parts, server.id, {})(tx)
+          },
+        }
+      },
+      async rotate({ server, input }) {
+        const olds = await listOutdated(db.read, server.id, server.projectId, input)
+        const saves: Save[] = []
+        for (const imageId of olds) saves.push(await dropImage(parts, imageId))
+        return {
+          done: true,
+          async save(tx) {
+            for (const save of saves) await save(tx)
+            await settled(parts, server.id, {})(tx)
+          },
+        }
+      },
+      async dropImage({ server, input }) {
+        const save = await dropImage(parts, input.imageId)
+        return {
+          done: true,
+          async save(tx) {
+            await save(tx)
+            await settled(parts, server.id, {})(tx)
+          },
+        }
+      },
+    },
+    failed: ({ input }) => ({
+      go: 'dropImage',
+      save: (tx) => setImageStatus(tx, input.imageId, 'queued', clock.now()),
+    }),
+    async abandoned(tx, serverId) {
+      // The row stays, so that whoever deletes it has the bytes removed then.
+      for (const id of await listUnfinishedImages(tx, serverId)) await setImageStatus(tx, id, 'killed', clock.now())
+      await updateServer(tx, serverId, { taskState: null }, clock.now())
+    },
+  })
+}
+
+export const createImage = (parts: ActionParts) => snapshotAction(parts, 'createImage', 'image_snapshot')
+export const createBackup = (parts: ActionParts) => snapshotAction(parts, 'createBackup', 'image_backup')
+
+/** The image of what the server boots from; made once, however often it is asked for. */
+function takeImage({ server, disks, host, input }: ServerSubject & { input: SnapshotInput }): Promise<ImageFile> {
+  const rootVolumeId = rootDeviceOf(server, disks)?.volumeId
+  const origin: ImageOrigin = rootVolumeId
+    ? { kind: 'volume', volumeId: rootVolumeId }
+    : { kind: 'server', serverId: server.id }
+  return host.ensureImageOf(input.imageId, origin)
+}
+
+async function isThere(read: Reader, { imageId }: SnapshotInput): Promise<boolean> {
+  return (await read.selectFrom('images').select('id').where('id', '=', imageId).executeTakeFirst()) !== undefined
+}
+
+/** Backups of the same type that are one too many, not counting protected ones. */
+async function listOutdated(
+  read: Reader,
+  serverId: string,
+  projectId: string,
+  { rotation }: SnapshotInput,
+): Promise<string[]> {
+  if (!rotation) return []
+  const images = await read
+    .selectFrom('images')
+    .select(['id', 'properties', 'isProtected'])
+    .where('projectId', '=', projectId)
+    .where('status', '=', 'active')
+    .where('properties', 'like', `%${serverId}%`)
+    .orderBy('createdAt', 'desc')
+    .orderBy('id', 'desc')
+    .execute()
+  const backups = images.filter(({ properties }) => {
+    const { image_type, instance_uuid, backup_type } = JSON.parse(properties) as Record<string, string>
+    return image_type === 'backup' && instance_uuid === serverId && backup_type === rotation.type
+  })
+  return backups
+    .slice(rotation.keep)
+    .filter(({ isProtected }) => !isProtected)
+    .map(({ id }) => id)
+}
