@@ -18,6 +18,7 @@ import { answerMetadata } from './metadata/answer-metadata.ts'
 import { NetworkChanges } from './networks/network-changes.ts'
 import { type ServerActions, serverActions } from './servers/server-actions.ts'
 import { resumeServers, sweepServers } from './servers/sync-servers.ts'
+import { type VolumeActions, volumeActions } from './volumes/volume-actions.ts'
 
 /** All that has a lifetime, built and disposed here and only here. */
 export interface Cloud extends AsyncDisposable {
@@ -35,7 +36,7 @@ export interface Cloud extends AsyncDisposable {
   /** Makes hosts follow what is written to networks, ports, groups and routers. */
   readonly networkChanges: NetworkChanges
   /** The durable actions, for those who accept them. */
-  readonly actions: ServerActions
+  readonly actions: ServerActions & VolumeActions
   readonly runner: Runner
 }
 
@@ -74,7 +75,8 @@ export async function openCloud(given: Config, parts: CloudParts): Promise<Cloud
   const earlierBootId = await registerHost(db, host, config.availabilityZone, clock.now())
 
   const networkChanges = stack.use(new NetworkChanges({ db, clock, log, hosts }))
-  const actions = serverActions({ ...base, hosts, networkChanges })
+  const actionParts = { ...base, hosts, networkChanges }
+  const actions = { ...serverActions(actionParts), ...volumeActions(actionParts) }
   const runner = stack.use(
     new Runner({
       db,

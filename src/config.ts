@@ -84,6 +84,19 @@ export const SETTINGS = {
   quotaRamMib: whole(204_800, 'memory of all servers of a project, MiB; -1: no limit'),
   quotaKeypairs: whole(100, 'keypairs a user may have; -1: no limit'),
   quotaMetadata: whole(128, 'metadata items a server may have; -1: no limit'),
+  quotaImages: whole(100, 'images a project may have; -1: no limit'),
+  quotaImageGib: whole(1_000, 'GiB of all images of a project, as they were uploaded; -1: no limit'),
+  largestImageGib: whole(1_000, 'GiB that an uploaded image may have, and the disk in it'),
+  webDownload: flag(false, 'let users have Novella itself download images from public addresses'),
+  webDownloadInside: text(
+    '',
+    'addresses besides the public ones that images may be downloaded from, with ports and commas between: ' +
+      '10.0.0.5:80,10.0.0.6:8443',
+  ),
+  quotaVolumes: whole(100, 'volumes a project may have; -1: no limit'),
+  quotaSnapshots: whole(100, 'volume snapshots a project may have; -1: no limit'),
+  quotaVolumeGib: whole(1_000, 'GiB of all volumes and snapshots of a project; -1: no limit'),
+  defaultVolumeType: text('ssd', 'type of volumes that wish for none'),
   externalCidr: {
     ...text(
       '172.24.4.0/24',

@@ -13,6 +13,7 @@ import { seedTinyImage, TINY_IMAGE_ID, type TinyFacts } from './images/image-sto
 import { buildTiny } from './images/tiny/build-tiny.ts'
 import { SHARED_NETWORK_ID, seedNetworks } from './networks/seed-networks.ts'
 import { seedEdge } from './routers/seed-edge.ts'
+import { seedVolumeTypes } from './volumes/volume-type-store.ts'
 
 /** The image of a cloud without guests: an empty file, and true facts about one. */
 const NO_IMAGE: TinyFacts = {
@@ -62,6 +63,7 @@ export async function seed(cloud: Cloud, baseUrl: string, { image, people }: See
     const now = clock.now()
     await seedFlavors(tx)
     await seedTinyImage(tx, image, now)
+    await seedVolumeTypes(tx, now)
     const seeded = people && (await seedIdentity(tx, people, now))
     if (seeded) {
       await seedNetworks(tx, seeded.adminProjectId, now)

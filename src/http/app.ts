@@ -24,6 +24,15 @@ import { routerRoutes } from '../routers/router-routes.ts'
 import { securityGroupRoutes } from '../security-groups/security-group-routes.ts'
 import { interfaceRoutes } from '../servers/interface-routes.ts'
 import { serverRoutes } from '../servers/server-routes.ts'
+import { volumeAttachmentRoutes } from '../volumes/attachment-routes.ts'
+import { volumeMetadataRoutes } from '../volumes/metadata-routes.ts'
+import { snapshotRoutes } from '../volumes/snapshot-routes.ts'
+import { transferRoutes } from '../volumes/transfer-routes.ts'
+import { volumeActionRoutes } from '../volumes/volume-action-routes.ts'
+import { volumeDiscoveryRoutes } from '../volumes/volume-discovery-routes.ts'
+import { volumeQuotaRoutes } from '../volumes/volume-quota-routes.ts'
+import { volumeRoutes } from '../volumes/volume-routes.ts'
+import { volumeTypeRoutes } from '../volumes/volume-type-routes.ts'
 import { webRoutes } from '../web/web-routes.ts'
 import { baseUrl } from './base-url.ts'
 import { acceptBodies, refuseNul } from './bodies.ts'
@@ -152,6 +161,15 @@ export async function buildApp(cloud: Cloud): Promise<App> {
     floatingIpProxyRoutes,
     securityGroupProxyRoutes,
     consoleRoutes,
+    volumeDiscoveryRoutes,
+    volumeRoutes,
+    volumeActionRoutes,
+    volumeMetadataRoutes,
+    snapshotRoutes,
+    volumeTypeRoutes,
+    volumeAttachmentRoutes,
+    volumeQuotaRoutes,
+    transferRoutes,
     webRoutes,
   ]) {
     await app.register(async (scope) => routes(scope as unknown as App, cloud))
