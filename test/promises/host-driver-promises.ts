@@ -26,13 +26,17 @@ export interface HostWorld extends AsyncDisposable {
   readDisk(serverId: string): Promise<unknown>
   /** The ports whose cards the guest has, sorted. */
   readCards(serverId: string): Promise<string[]>
+  /** The disks the guest has besides the one of its image, sorted. */
+  readAttached(serverId: string): Promise<string[]>
   /** Waits until the guest obeys its power button. */
   untilUp(serverId: string): Promise<void>
   powerOffFromInside(serverId: string): Promise<void>
   crash(serverId: string): Promise<void>
+  /** Waits until the driver knows that the guest crashed. */
+  untilGone(serverId: string): Promise<void>
 }
 
-const failsAs = (failure: HostError['failure']) => (error: unknown) =>
+export const failsAs = (failure: HostError['failure']) => (error: unknown) =>
   error instanceof HostError && error.failure === failure
 
 /** What the conductor relies on, whatever host it speaks to. Each implementation of `HostDriver` runs all of it. */

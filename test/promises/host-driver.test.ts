@@ -1,13 +1,19 @@
+import { mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { DEFAULT_HARDWARE } from '../../src/host/host-driver.ts'
 import { MemoryDriver, newMemoryMachine } from '../../src/host/memory/memory-driver.ts'
 import { newId } from '../../src/lib/ids.ts'
+import { until } from '../support/until.ts'
 import { POWER_OFF_KEY } from '../vm/boot-sector-guest.ts'
 import { newPort, QemuWorld, withPorts } from '../vm/qemu-world.ts'
+import { hostDiskPromises } from './host-disk-promises.ts'
 import { type HostWorld, hostDriverPromises } from './host-driver-promises.ts'
 
-hostDriverPromises('memory host', async (): Promise<HostWorld> => {
+async function openMemory(): Promise<HostWorld> {
+  const filesDir = await mkdtemp(join(tmpdir(), 'novella-memory-'))
   const machine = newMemoryMachine()
-  let driver = new MemoryDriver({ machine })
+  let driver = new MemoryDriver({ machine, filesDir })
   await driver.start()
   return {
     get driver() {
@@ -24,20 +30,25 @@ hostDriverPromises('memory host', async (): Promise<HostWorld> => {
     withPorts,
     restart: async () => {
       await driver[Symbol.asyncDispose]()
-      driver = new MemoryDriver({ machine })
+      driver = new MemoryDriver({ machine, filesDir })
       await driver.start()
     },
     readGuest: async (serverId) => (machine.servers.get(serverId)?.power === 'on' ? serverId : undefined),
     readDisk: async (serverId) => ({ ...machine.servers.get(serverId)?.disk }),
+    readAttached: async (serverId) => [...(machine.servers.get(serverId)?.disks.keys() ?? [])].sort(),
     readCards: async (serverId) => [...(machine.servers.get(serverId)?.cards.keys() ?? [])].sort(),
     untilUp: async () => {},
     powerOffFromInside: async (serverId) => driver.powerOffFromInside(serverId),
     crash: async (serverId) => driver.crash(serverId),
-    [Symbol.asyncDispose]: () => driver[Symbol.asyncDispose](),
+    untilGone: async () => {},
+    async [Symbol.asyncDispose]() {
+      await driver[Symbol.asyncDispose]()
+      await rm(filesDir, { recursive: true })
+    },
   }
-})
+}
 
-hostDriverPromises('QEMU host', async (): Promise<HostWorld> => {
+async function openQemu(): Promise<HostWorld> {
   const world = await QemuWorld.open()
   return {
     get driver() {
@@ -50,9 +61,21 @@ hostDriverPromises('QEMU host', async (): Promise<HostWorld> => {
     readGuest: (serverId) => world.readPid(serverId),
     readDisk: (serverId) => world.readDisk(serverId),
     readCards: (serverId) => world.readCards(serverId),
+    readAttached: (serverId) => world.readAttached(serverId),
     untilUp: (serverId) => world.untilUp(serverId),
     powerOffFromInside: (serverId) => world.type(serverId, POWER_OFF_KEY),
     crash: (serverId) => world.crash(serverId),
+    untilGone: async (serverId) => {
+      await until('it has crashed', async () => (await world.driver.readPower(serverId)) === 'crashed')
+    },
     [Symbol.asyncDispose]: () => world[Symbol.asyncDispose](),
   }
-})
+}
+
+for (const [name, open] of [
+  ['memory host', openMemory],
+  ['QEMU host', openQemu],
+] as const) {
+  hostDriverPromises(name, open)
+  hostDiskPromises(name, open)
+}

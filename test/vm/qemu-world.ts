@@ -161,10 +161,19 @@ export class QemuWorld implements AsyncDisposable {
   }
 
   /** The ports whose cards QEMU has, sorted. */
-  async readCards(serverId: string): Promise<string[]> {
+  readCards(serverId: string): Promise<string[]> {
+    return this.#readDevices(serverId, 'card-')
+  }
+
+  /** The volumes and local disks QEMU has, sorted. */
+  readAttached(serverId: string): Promise<string[]> {
+    return this.#readDevices(serverId, 'disk-')
+  }
+
+  async #readDevices(serverId: string, prefix: string): Promise<string[]> {
     const devices = readObjects(await this.askTools(serverId, 'qom-list', { path: '/machine/peripheral' }))
-    const names = devices.map(({ name }) => String(name)).filter((name) => name.startsWith('card-'))
-    return names.map((name) => name.slice('card-'.length)).sort()
+    const names = devices.map(({ name }) => String(name)).filter((name) => name.startsWith(prefix))
+    return names.map((name) => name.slice(prefix.length)).sort()
   }
 
   /** What tells one disk from another: file and content. */

@@ -232,13 +232,13 @@ export class MemoryDriver implements HostDriver {
       if (plan.imageId !== null && !this.machine.servers.get(plan.serverId)?.disk) {
         throw new HostError('noDisk', 'The disk of this server is missing on its host.')
       }
-      const server = this.#ensureServer(plan.serverId)
-      this.#disks.demandAll(server, plan.disks)
+      this.#disks.demandAll(this.machine.servers.get(plan.serverId), plan.disks)
       for (const { portId } of plan.ports) {
         if (!this.machine.ports.has(portId)) {
           throw new HostError('notPlugged', 'A network card of this server is not plugged in on its host.')
         }
       }
+      const server = this.#ensureServer(plan.serverId)
       if (server.power !== 'on') {
         server.power = 'on'
         server.cards = new Map(plan.ports.map((card) => [card.portId, card]))

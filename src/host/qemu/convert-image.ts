@@ -153,18 +153,22 @@ function runChild(argv: string[], source: FileHandle, made: FileHandle, conversi
         if (code === 0) return resolve()
         if (signal?.aborted) return reject(signal.reason)
         const cause = new Error(`${basename(conversion.qemuImg)} ended with ${signalName ?? code}: ${said.trim()}`)
-        reject(toFailure(isLate, signalName, cause))
+        const fail = (size: number) => reject(toFailure(isLate, signalName, size >= limits.fileBytes, cause))
+        made.stat().then((status) => fail(status.size), reject)
       }),
     )
   })
 }
 
-/** By which signal the kernel ends whoever reaches a limit: setrlimit(2). Out of memory, QEMU ends itself. */
-function toFailure(isLate: boolean, signalName: NodeJS.Signals | null, cause: Error): ConversionError {
+/**
+ * What it was, by the signal of a limit: setrlimit(2). Out of memory, QEMU ends itself; it goes on without a signal when
+ * the file may grow no more, which its size tells.
+ */
+function toFailure(isLate: boolean, signalName: NodeJS.Signals | null, isFull: boolean, cause: Error): ConversionError {
   if (isLate || signalName === 'SIGXCPU') {
     return new ConversionError('tookTooLong', 'The image took too long to convert.', { cause })
   }
-  if (signalName === 'SIGXFSZ') {
+  if (signalName === 'SIGXFSZ' || isFull) {
     return new ConversionError('grewTooLarge', 'The image became larger than its disk can be.', { cause })
   }
   // Neither the image nor we did that: the kernel, short of memory, or a person.

@@ -8,7 +8,10 @@
  */
 import { existsSync, rmSync, writeFileSync } from 'node:fs'
 import { setTimeout as pause } from 'node:timers/promises'
+import type { Guest } from './guest.ts'
 import { GuestAgent } from './guest-agent.ts'
+import { AGENT_CHARDEV } from './qemu-args.ts'
+import { readObjects } from './qmp-client.ts'
 import type { ServerFiles } from './server-files.ts'
 
 /** How long an agent may take before it is gone on without it. */
@@ -18,8 +21,10 @@ const THAW_AGAIN_MS = 1_000
 const THAW_TRIES = 60
 
 /** Does something short while the guest's file systems are still, if they can be; they are let go in any case. */
-export async function whileFrozen<T>(files: ServerFiles, work: () => Promise<T>): Promise<T> {
-  const agent = await GuestAgent.connect(files.guestAgent, AGENT_MS).catch(() => undefined)
+export async function whileFrozen<T>(guest: Guest, files: ServerFiles, work: () => Promise<T>): Promise<T> {
+  const agent = (await hasAgent(guest))
+    ? await GuestAgent.connect(files.guestAgent, AGENT_MS).catch(() => undefined)
+    : undefined
   if (!agent) return await work()
   writeFileSync(files.frozen, '')
   try {
@@ -54,4 +59,10 @@ async function thaw(agent: GuestAgent): Promise<boolean> {
   } catch {
     return false
   }
+}
+
+/** Whether something in the guest has the agent's port open. */
+export async function hasAgent(guest: Guest): Promise<boolean> {
+  const devices = readObjects(await guest.execute('query-chardev'))
+  return devices.some(({ label, 'frontend-open': isOpen }) => label === AGENT_CHARDEV && isOpen === true)
 }

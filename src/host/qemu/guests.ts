@@ -7,11 +7,11 @@ import type { Power } from '../host-driver.ts'
 import { BOOT_CAP_MS, BootQueue } from './boot-queue.ts'
 import { type CgroupTree, type Limits, limitProcess, removeCgroups, removeEmptyCgroups } from './cgroup.ts'
 import { boundConsole, sizeOf } from './console-log.ts'
-import { thawLeftover } from './frozen-guest.ts'
+import { hasAgent, thawLeftover } from './frozen-guest.ts'
 import { Guest, hostStops } from './guest.ts'
 import { removeCopies } from './guest-copy.ts'
-import { AGENT_CHARDEV, AGENT_PORT } from './qemu-args.ts'
-import { type QmpEvent, readObjects } from './qmp-client.ts'
+import { AGENT_PORT } from './qemu-args.ts'
+import type { QmpEvent } from './qmp-client.ts'
 import { findPid, howItEnded, type RunRecord, readRecord, removeRecord } from './run-record.ts'
 import { type ServerFiles, serverFiles } from './server-files.ts'
 import { closeSockets } from './sockets-directory.ts'
@@ -199,9 +199,7 @@ export class Guests {
       this.#options.log.warn({ err: error, serverId }, 'a guest that was frozen could not be thawed'),
     )
     await removeCopies(guest)
-    const devices = readObjects(await guest.execute('query-chardev'))
-    const agent = devices.find(({ label }) => label === AGENT_CHARDEV)
-    if (agent?.['frontend-open'] === true) this.queue.leave(serverId)
+    if (await hasAgent(guest)) this.queue.leave(serverId)
   }
 
   /** False while the kernel still holds them; the sweep then tries again. */

@@ -225,7 +225,7 @@ export class QemuDisks {
         await chmod(target, 0o600)
         if (user) await chown(target, user.uid, user.gid)
       }
-      const still = (work: () => Promise<unknown>) => whileFrozen(guests.files(serverId), work)
+      const still = (work: () => Promise<unknown>) => whileFrozen(guest, guests.files(serverId), work)
       await copyDisk(guest, node, { file: target, make }, still)
       await chown(target, 0, 0)
     } catch (error) {
