@@ -4,7 +4,7 @@
  */
 import { existsSync } from 'node:fs'
 import { readdir, rm, stat } from 'node:fs/promises'
-import { join } from 'node:path'
+import { basename, dirname, join } from 'node:path'
 import type { Config } from '../config.ts'
 import { type Database, openDatabaseAsIs } from '../db/database.ts'
 import { readQcow2Header } from '../host/qemu/qcow2-header.ts'
@@ -53,7 +53,8 @@ export async function lookAtDisks(config: Config, isToRemove: boolean): Promise<
   try {
     orphans = await findOrphans(config.data, db)
   } catch (error) {
-    return [warn(name, `the database could not be asked (${(error as Error).message})`, 'start this Novella once')]
+    const advice = 'nothing was removed; an older database is brought up to date by a start of this Novella'
+    return [warn(name, `it could not be told what belongs to nothing: ${(error as Error).message}`, advice)]
   }
   const findings = orphans.map((orphan) => describe(orphan, isToRemove))
   if (isToRemove) {
@@ -107,19 +108,27 @@ function whyKept({ what, id, path }: Orphan, dataDir: string, leaning: ReadonlyS
     const pid = record && findPid(files, record)
     return pid === undefined ? null : `its guest runs (process ${pid}); end that first: kill ${pid}`
   }
-  return leaning.has(join(path, 'disk.qcow2')) ? 'it stays while disks are made of it' : null
+  return leaning.has(nameOfBase(path)) ? 'it stays while disks are made of it' : null
 }
 
-/** The bases that disks lean on, of those that belong to something. */
+/** A base by its shelf and its own name: what headers say of directories above may be from before a move. */
+const nameOfBase = (directory: string): string => `${basename(dirname(directory))}/${basename(directory)}`
+
+/**
+ * The bases that disks lean on, of those that belong to something.
+ * @throws Error for a disk whose header cannot be read: what it leans on is not known then.
+ */
 async function readLeaning(dataDir: string, orphans: readonly Orphan[]): Promise<Set<string>> {
   const gone = new Set(orphans.filter(({ what }) => what === 'server' || what === 'volume').map(({ path }) => path))
   const bases = new Set<string>()
   for (const folder of ['servers', 'volumes']) {
     for (const name of await readdir(join(dataDir, folder)).catch(() => [])) {
       const directory = join(dataDir, folder, name)
-      if (gone.has(directory)) continue
-      const header = await readQcow2Header(join(directory, 'disk.qcow2')).catch(() => undefined)
-      if (header?.backingFile !== undefined) bases.add(header.backingFile)
+      const disks = gone.has(directory) ? [] : await readdir(directory).catch(() => [])
+      for (const disk of disks.filter((one) => one.endsWith('.qcow2'))) {
+        const { backingFile } = await readQcow2Header(join(directory, disk))
+        if (backingFile !== undefined) bases.add(nameOfBase(dirname(backingFile)))
+      }
     }
   }
   return bases

@@ -82,4 +82,11 @@ test('a base without a row stays while a disk that has one leans on it', async (
   const [only, ...more] = await filesOf(data, '--remove')
   assert.deepEqual([only?.state, only?.advice, more], ['warn', 'it stays while disks are made of it', []])
   assert.ok(existsSync(base))
+
+  // What cannot be read may lean on anything.
+  writeFileSync(join(directory, 'disk.qcow2'), 'no disk any more')
+  const [unsure, ...others] = await filesOf(data, '--remove')
+  assert.deepEqual([unsure?.state, others], ['warn', []])
+  assert.match(unsure?.note ?? '', /not a qcow2 file/)
+  assert.ok(existsSync(base))
 })
