@@ -16,7 +16,9 @@ import { QmpError, readObjects } from './qmp-client.ts'
 
 const COPY_PREFIX = 'copy-'
 const TARGET_PREFIX = 'to-'
-const LOOK_EVERY_MS = 20
+/** How soon a job is looked at again: a small disk is copied at once, a large one takes long. */
+const LOOK_FIRST_MS = 5
+const LOOK_LAST_MS = 250
 /** How long a job may take to end that was cancelled. */
 const CANCEL_MS = 30_000
 
@@ -71,7 +73,7 @@ async function removeCopy(guest: Guest, ids: { job: string; target: string }): P
     await guest.execute(command, { id: ids.job }).catch((error: unknown) => {
       if (!(error instanceof QmpError)) throw error
     })
-    if (command === 'job-cancel') await pause(LOOK_EVERY_MS)
+    if (command === 'job-cancel') await pause(LOOK_FIRST_MS)
   }
   await removeNode(guest, ids.target)
 }
@@ -93,7 +95,7 @@ async function readJobs(guest: Guest): Promise<Job[]> {
 }
 
 async function untilConcluded(guest: Guest, id: string): Promise<void> {
-  for (;;) {
+  for (let pauseMs = LOOK_FIRST_MS; ; pauseMs = Math.min(2 * pauseMs, LOOK_LAST_MS)) {
     const job = (await readJobs(guest)).find((one) => one.id === id)
     if (!job) throw new Error(`somebody ended ${id}`)
     if (job.status === 'concluded') {
@@ -105,6 +107,6 @@ async function untilConcluded(guest: Guest, id: string): Promise<void> {
       }
       throw cause
     }
-    await pause(LOOK_EVERY_MS)
+    await pause(pauseMs)
   }
 }

@@ -38,11 +38,9 @@ export async function findFreePort(
   order: readonly string[] = HOTPLUG_PORTS,
 ): Promise<string | undefined> {
   const ports = devices.filter(({ type }) => type === 'child<pcie-root-port>').map(({ name }) => name)
-  const taken = new Set<string | undefined>()
-  for (const device of devices.filter(({ name }) => !ports.includes(name))) {
-    const bus = await readProperty(guest, device, 'parent_bus')
-    taken.add(String(bus).split('/').at(-1))
-  }
+  const others = devices.filter(({ name }) => !ports.includes(name))
+  const buses = await Promise.all(others.map((device) => readProperty(guest, device, 'parent_bus')))
+  const taken = new Set(buses.map((bus) => String(bus).split('/').at(-1)))
   return order.find((port) => ports.includes(port) && !taken.has(port))
 }
 
