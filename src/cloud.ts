@@ -11,6 +11,9 @@ import { KeptAnswers } from './http/kept-answers.ts'
 import { Metrics } from './http/metrics.ts'
 import { LoginGate } from './identity/login-gate.ts'
 import { TokenStore } from './identity/token-store.ts'
+import { type ImageActions, imageActions } from './images/image-actions.ts'
+import { ImageUploads } from './images/image-uploads.ts'
+import { recoverUploads } from './images/recover-uploads.ts'
 import { type Clock, systemClock } from './lib/clock.ts'
 import { keepHostName, lockDataDirectory } from './lib/data-directory.ts'
 import { SecretBox } from './lib/secret-box.ts'
@@ -35,8 +38,10 @@ export interface Cloud extends AsyncDisposable {
   readonly hosts: ReadonlyMap<string, HostDriver>
   /** Makes hosts follow what is written to networks, ports, groups and routers. */
   readonly networkChanges: NetworkChanges
+  /** Images that arrive right now. */
+  readonly imageUploads: ImageUploads
   /** The durable actions, for those who accept them. */
-  readonly actions: ServerActions & VolumeActions
+  readonly actions: ServerActions & VolumeActions & ImageActions
   readonly runner: Runner
 }
 
@@ -75,8 +80,9 @@ export async function openCloud(given: Config, parts: CloudParts): Promise<Cloud
   const earlierBootId = await registerHost(db, host, config.availabilityZone, clock.now())
 
   const networkChanges = stack.use(new NetworkChanges({ db, clock, log, hosts }))
-  const actionParts = { ...base, hosts, networkChanges }
-  const actions = { ...serverActions(actionParts), ...volumeActions(actionParts) }
+  const imageUploads = stack.use(new ImageUploads())
+  const actionParts = { ...base, hosts, networkChanges, imageUploads }
+  const actions = { ...serverActions(actionParts), ...volumeActions(actionParts), ...imageActions(actionParts) }
   const runner = stack.use(
     new Runner({
       db,
@@ -86,9 +92,17 @@ export async function openCloud(given: Config, parts: CloudParts): Promise<Cloud
       onStep: (action, step, result, durationMs) => metrics.steps.observe({ action, step, result }, durationMs / 1000),
     }),
   )
-  const cloud: Omit<Cloud, typeof Symbol.asyncDispose> = { ...base, hosts, networkChanges, actions, runner }
+  const cloud: Omit<Cloud, typeof Symbol.asyncDispose> = {
+    ...base,
+    hosts,
+    networkChanges,
+    imageUploads,
+    actions,
+    runner,
+  }
   addGauges(cloud)
   if (!parts.isIdle) {
+    await recoverUploads(cloud)
     if (config.resumeGuests && earlierBootId !== undefined && earlierBootId !== bootId) {
       await resumeServers(cloud, host.hostName)
     }

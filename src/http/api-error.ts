@@ -13,6 +13,7 @@ const FAULTS = {
   conflictingRequest: { status: 409, key: 'conflictingRequest', title: 'Conflict' },
   overLimit: { status: 413, key: 'overLimit', title: 'Request Entity Too Large' },
   badMediaType: { status: 415, key: 'badMediaType', title: 'Unsupported Media Type' },
+  rangeNotSatisfiable: { status: 416, key: 'badRequest', title: 'Range Not Satisfiable' },
   rateLimited: { status: 429, key: 'overLimit', title: 'Too Many Requests' },
   headersTooLarge: { status: 431, key: 'computeFault', title: 'Request Header Fields Too Large' },
   computeFault: { status: 500, key: 'computeFault', title: 'Internal Server Error' },
@@ -94,7 +95,7 @@ function retryAfter(error: ApiError): { retryAfter?: string } {
 /** The service a path belongs to: whose error shape its caller understands. */
 export function serviceOf(path: string): Service {
   if (/^\/(identity|v3)(\/|$|\?)|^\/v2\.0\/tokens/.test(path)) return 'identity'
-  if (/^\/(image(\/|$|\?)|v2\/(images|schemas)(\/|$|\?))/.test(path)) return 'image'
+  if (/^\/(image(\/|$|\?)|v2\/(images|schemas|tasks|info)(\/|$|\?))/.test(path)) return 'image'
   if (/^\/(network(\/|$|\?)|v2\.0\/)/.test(path)) return 'network'
   return 'compute'
 }

@@ -22,6 +22,7 @@ import { portRoutes } from '../ports/port-routes.ts'
 import { networkQuotaRoutes } from '../quotas/network-quota-routes.ts'
 import { routerRoutes } from '../routers/router-routes.ts'
 import { securityGroupRoutes } from '../security-groups/security-group-routes.ts'
+import { serverVolumeRoutes } from '../servers/attachment-routes.ts'
 import { interfaceRoutes } from '../servers/interface-routes.ts'
 import { serverRoutes } from '../servers/server-routes.ts'
 import { volumeAttachmentRoutes } from '../volumes/attachment-routes.ts'
@@ -34,6 +35,7 @@ import { volumeQuotaRoutes } from '../volumes/volume-quota-routes.ts'
 import { volumeRoutes } from '../volumes/volume-routes.ts'
 import { volumeTypeRoutes } from '../volumes/volume-type-routes.ts'
 import { webRoutes } from '../web/web-routes.ts'
+import { ARRIVAL_MS, limitArrival } from './arrival.ts'
 import { baseUrl } from './base-url.ts'
 import { acceptBodies, refuseNul } from './bodies.ts'
 import { answerFaults, faultAnswerer } from './faults.ts'
@@ -48,8 +50,6 @@ import { authenticate, authorize } from './token-auth.ts'
 /** Bodies beyond this are refused with 413. User data alone may have 64 KiB. */
 const BODY_BYTES = 1_048_576
 
-/** How long a request may take to arrive, its body with it, in milliseconds; a half-sent one would stay for ever. */
-const ARRIVAL_MS = 30_000
 /** A part of a path that is longer than any id of ours may be a token, and tokens stay out of the log. */
 const MAYBE_SECRET = /[^/]{41,}/g
 
@@ -97,10 +97,12 @@ export async function buildApp(cloud: Cloud): Promise<App> {
     // One line a request is enough, and ours leaves the query out.
     logController: new LogController({ disableRequestLogging: true }),
     bodyLimit: BODY_BYTES,
-    rewriteUrl: ({ url = '/' }) => plainNetworkUrl(url),
+    rewriteUrl: ({ url = '/' }) => plainNetworkUrl(url).replace(/^\/image\/v2\/v2\//, '/image/v2/'),
     genReqId: () => `req-${randomUUID()}`,
     routerOptions: { ignoreTrailingSlash: true, maxParamLength: 300 },
-    requestTimeout: ARRIVAL_MS,
+    // Bodies have a limit of their own, in arrival.ts.
+    requestTimeout: 0,
+    http: { headersTimeout: ARRIVAL_MS },
     // A proxy on this machine may say who asks, if there is one; from anyone else the header is a guess at another
     // address, and failed logins are counted by it.
     trustProxy: cloud.config.publicUrl === '' ? false : 'loopback',
@@ -115,6 +117,7 @@ export async function buildApp(cloud: Cloud): Promise<App> {
       throw new Error(`${method} ${url} names neither an operation nor isPublic.`)
     }
   })
+  limitArrival(app)
   compileLate(app, AJV)
   acceptBodies(app)
   answerFaults(app, cloud)
@@ -158,6 +161,7 @@ export async function buildApp(cloud: Cloud): Promise<App> {
     floatingIpRoutes,
     serverRoutes,
     interfaceRoutes,
+    serverVolumeRoutes,
     floatingIpProxyRoutes,
     securityGroupProxyRoutes,
     consoleRoutes,

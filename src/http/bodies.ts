@@ -1,7 +1,7 @@
 import { ApiError } from './api-error.ts'
 import type { App } from './app.ts'
 
-const JSON_TYPE = /^application\/(json|vnd\.openstack\.[a-z]+\+json)\s*(;|$)/i
+const JSON_TYPE = /^application\/(json|vnd\.openstack\.[a-z]+\+json|openstack-images-v2\.[01]-json-patch)\s*(;|$)/i
 
 /**
  * Takes JSON bodies as Nova does: also under its vendor types, as plain text, and without any type. An empty body is

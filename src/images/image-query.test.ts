@@ -9,9 +9,18 @@ const newestFirst = [
   { column: 'id', isDescending: true },
 ]
 
+const NOT_HIDDEN = { kind: 'compare', column: 'isHidden', operator: '=', value: 0 }
+
 describe('readImageQuery', () => {
   test('without members it asks for 25 images, newest first', () => {
-    assert.deepEqual(readImageQuery({}), { conditions: [], order: newestFirst, limit: 25, marker: undefined })
+    const scope = { withCommunity: false, memberStatus: 'accepted' }
+    assert.deepEqual(readImageQuery({}), {
+      conditions: [NOT_HIDDEN],
+      scope,
+      order: newestFirst,
+      limit: 25,
+      marker: undefined,
+    })
   })
 
   const orders: [string, RawQuery, string][] = [
@@ -46,7 +55,10 @@ describe('readImageQuery', () => {
   ]
   for (const [value, values] of lists) {
     test(`name=${value} asks for ${JSON.stringify(values)}`, () => {
-      assert.deepEqual(readImageQuery({ name: value }).conditions, [{ kind: 'oneOf', column: 'name', values }])
+      assert.deepEqual(readImageQuery({ name: value }).conditions, [
+        { kind: 'oneOf', column: 'name', values },
+        NOT_HIDDEN,
+      ])
     })
   }
 
@@ -62,7 +74,7 @@ describe('readImageQuery', () => {
       ['lt:2026-11-24T12:00:00', compare('<', at)],
       ['lte:2026-11-24T12:00:00.5Z', compare('<=', at + 999)],
     ] as const) {
-      assert.deepEqual(readImageQuery({ created_at: value }).conditions, [expected], value)
+      assert.deepEqual(readImageQuery({ created_at: value }).conditions, [expected, NOT_HIDDEN], value)
     }
   })
 

@@ -27,10 +27,14 @@ export type ImageCondition =
   | { kind: 'holds'; column: 'tags' | 'properties'; parts: readonly string[] }
   /** Both ends included. */
   | { kind: 'between'; column: ImageColumn; from: number; to: number; isOutside: boolean }
-  | { kind: 'never' }
+
+/** Which of the images that others share with the caller: those in this status of the membership. */
+export type MemberScope = 'accepted' | 'pending' | 'rejected' | 'all'
 
 export interface ImageQuery {
   conditions: ImageCondition[]
+  /** What there is to choose from. */
+  scope: { withCommunity: boolean; memberStatus: MemberScope }
   /** Ends with `id`. */
   order: SortColumn<SortableColumn>[]
   limit: number
@@ -57,6 +61,15 @@ const SORT_KEYS: Readonly<Record<string, SortableColumn>> = {
 const STATUSES = [
   ...['queued', 'saving', 'uploading', 'importing', 'active', 'deactivated', 'killed', 'deleted', 'pending_delete'],
 ]
+/** What is not known yet comes before what is. */
+const NULLS: Readonly<Partial<Record<SortableColumn, string | number>>> = {
+  name: '',
+  containerFormat: '',
+  diskFormat: '',
+  sizeBytes: -1,
+}
+
+const MEMBER_STATUSES = ['accepted', 'pending', 'rejected', 'all']
 const VISIBILITIES = ['public', 'private', 'shared', 'community', 'all']
 const OPERATORS = { lt: '<', lte: '<=', gt: '>', gte: '>=' } as const
 /** The most filters of one query: each nests what the database reads one deeper, and it gives up at a thousand. */
@@ -72,7 +85,15 @@ export function readImageQuery(query: RawQuery): ImageQuery {
     .flatMap(([name, values]) => [values].flat().map((value) => readFilter(name, String(value))))
     .filter((condition) => condition !== undefined)
   if (conditions.length > CONDITIONS_MAX) throw bad(`There must be at most ${CONDITIONS_MAX} filters.`)
-  return { conditions, order: readOrder(query), limit: readLimit(last(query.limit)), marker: last(query.marker) }
+  // Hidden images are found by those who ask for them.
+  if (query.os_hidden === undefined) conditions.push(flagFilter('isHidden', false))
+  return {
+    conditions,
+    scope: readScope(query),
+    order: readOrder(query),
+    limit: readLimit(last(query.limit)),
+    marker: last(query.marker),
+  }
 }
 
 function last(value: string | readonly string[] | undefined): string | undefined {
@@ -118,12 +139,12 @@ function readFilter(name: string, value: string): ImageCondition | undefined {
     case 'min_disk':
       return { kind: 'compare', column: 'minDiskGib', operator: '=', value: readSmall(name, value) }
     case 'protected':
-      return { kind: 'compare', column: 'isProtected', operator: '=', value: readFlag(name, value) ? 1 : 0 }
+      return flagFilter('isProtected', readFlag(name, value))
     case 'os_hidden':
-      // There are no hidden images: asking for the others asks for all.
-      return readFlag(name, value) ? { kind: 'never' } : undefined
+      return flagFilter('isHidden', readFlag(name, value))
     case 'member_status':
-      // It narrows what others share with the caller, and nothing is shared in this way.
+      // Part of the scope.
+      if (!MEMBER_STATUSES.includes(value)) throw bad(`member_status must be one of ${MEMBER_STATUSES.join(', ')}.`)
       return undefined
     case 'created_at':
       return timeFilter('createdAt', name, value)
@@ -135,6 +156,21 @@ function readFilter(name: string, value: string): ImageCondition | undefined {
       return propertyFilter(name, value)
   }
 }
+
+function readScope({ visibility, member_status }: RawQuery): ImageQuery['scope'] {
+  const wanted = [visibility ?? []].flat()
+  return {
+    withCommunity: wanted.includes('community') || wanted.includes('all'),
+    memberStatus: (last(member_status) ?? 'accepted') as MemberScope,
+  }
+}
+
+const flagFilter = (column: 'isProtected' | 'isHidden', value: boolean): ImageCondition => ({
+  kind: 'compare',
+  column,
+  operator: '=',
+  value: value ? 1 : 0,
+})
 
 /** A word, or `in:` and some words with commas between, each in double quotes if it holds a comma. */
 function textFilter(column: ImageColumn, name: string, value: string, choices?: readonly string[]): ImageCondition {
@@ -193,7 +229,8 @@ function readOrder(query: RawQuery): SortColumn<SortableColumn>[] {
     const column = Object.hasOwn(SORT_KEYS, key) ? SORT_KEYS[key] : undefined
     if (!column) throw bad(`Images cannot be sorted by '${key}'; they can by ${Object.keys(SORT_KEYS).join(', ')}.`)
     if (direction !== 'asc' && direction !== 'desc') throw bad(`They can be sorted asc or desc, not '${direction}'.`)
-    return { column, isDescending: direction === 'desc' }
+    const nullSortsAs = NULLS[column]
+    return { column, isDescending: direction === 'desc', ...(nullSortsAs === undefined ? {} : { nullSortsAs }) }
   })
   if (!order.some(({ column }) => column === 'createdAt')) order.push({ column: 'createdAt', isDescending: true })
   const idAt = order.findIndex(({ column }) => column === 'id')

@@ -1,7 +1,9 @@
 import type { Static } from 'typebox'
+import type { Row } from '../db/schema.ts'
 import { timestampA } from '../http/timestamps.ts'
+import type { Verdict } from './formats/verdict.ts'
 import type { RawQuery } from './image-query.ts'
-import type { ImageAnswer, ImageListAnswer } from './image-schema.ts'
+import type { ImageAnswer, ImageListAnswer, InspectionAnswer, MemberAnswer } from './image-schema.ts'
 import type { Image } from './image-store.ts'
 
 /** An image as Glance shows it. A property cannot take the place of a member that Glance itself has. */
@@ -15,7 +17,7 @@ export function imageView(image: Image): Static<typeof ImageAnswer> {
     visibility: image.visibility,
     owner: image.projectId,
     protected: image.isProtected === 1,
-    os_hidden: false,
+    os_hidden: image.isHidden === 1,
     tags: JSON.parse(image.tags),
     size: image.sizeBytes,
     virtual_size: image.virtualSizeBytes,
@@ -31,6 +33,39 @@ export function imageView(image: Image): Static<typeof ImageAnswer> {
     self: `/v2/images/${image.id}`,
     file: `/v2/images/${image.id}/file`,
     schema: '/v2/schemas/image',
+    ...refusalOf(image),
+  }
+}
+
+/** Why there are no bytes, where some were refused; the whole inspection has a path of its own. */
+function refusalOf({ status, verdict }: Image): { novella_refusal?: string } {
+  if (verdict === null || (status !== 'queued' && status !== 'killed')) return {}
+  const { refusal } = JSON.parse(verdict) as Verdict
+  return refusal ? { novella_refusal: refusal.message } : {}
+}
+
+/** What the inspection of an image's bytes looked at, and where it ended. */
+export function inspectionView({ id, verdict }: Image): Static<typeof InspectionAnswer> {
+  const found = verdict === null ? null : (JSON.parse(verdict) as Verdict)
+  return {
+    image_id: id,
+    outcome: found === null ? 'none' : found.refusal ? 'refused' : 'passed',
+    format: found?.format ?? null,
+    virtual_size: found?.virtualSizeBytes ?? null,
+    checks: found?.checks ?? [],
+    refusal: found?.refusal ?? null,
+  }
+}
+
+/** A project that an image is shared with. */
+export function memberView(member: Row<'imageMembers'>): Static<typeof MemberAnswer> {
+  return {
+    image_id: member.imageId,
+    member_id: member.memberId,
+    status: member.status,
+    created_at: timestampA(member.createdAt),
+    updated_at: timestampA(member.updatedAt),
+    schema: '/v2/schemas/member',
   }
 }
 

@@ -8,7 +8,7 @@
  * Only names of images become names of files; those are checked when they come in.
  */
 import { constants } from 'node:fs'
-import { copyFile, link, mkdir, open, readdir, rename, rm, stat } from 'node:fs/promises'
+import { copyFile, link, mkdir, open, readdir, rename, rm, stat, statfs } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { Config } from '../config.ts'
 import { syncDirectory } from '../host/durable-file.ts'
@@ -51,6 +51,21 @@ export async function moveUpload(
   to: UploadStage,
 ): Promise<void> {
   await rename(uploadFile(config, imageId, from), uploadFile(config, imageId, to))
+  await syncDirectory(uploadsDirectory(config))
+}
+
+/**
+ * Gives bytes that arrived their last name, besides the one they have: that one goes when the image is active. Doing it
+ * again changes nothing.
+ */
+export async function publishUpload(
+  config: Pick<Config, 'data'>,
+  imageId: string,
+  from: Exclude<UploadStage, 'whole'>,
+): Promise<void> {
+  const whole = uploadFile(config, imageId, 'whole')
+  await rm(whole, { force: true })
+  await link(uploadFile(config, imageId, from), whole)
   await syncDirectory(uploadsDirectory(config))
 }
 
@@ -100,4 +115,10 @@ export async function sizeOfUpload(
     if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined
     throw error
   }
+}
+
+/** What still fits beside everything else, in bytes. */
+export async function readRoom(config: Pick<Config, 'data'>): Promise<number> {
+  const { bavail, bsize } = await statfs(config.data)
+  return bavail * bsize
 }

@@ -100,7 +100,8 @@ test('headers that are too large are refused with 431, also while they are still
 test('a request that does not arrive in time is refused with 408, whether its headers or its body are missing', async () => {
   await using cloud = await testCloud()
   // The first is read when the server begins to listen.
-  Object.assign(cloud.app.server, { connectionsCheckingInterval: 20, requestTimeout: 100, headersTimeout: 100 })
+  Object.assign(cloud.app.server, { connectionsCheckingInterval: 20, headersTimeout: 100 })
+  cloud.app.arrival.bodyMs = 100
   const message = /^The request did not arrive in time\.$/
   assertRefused(await send(cloud, 'GET /v2/p/servers HTTP/1.1\r\nHost:'), 408, 'computeFault', message)
   const halfSent = 'POST /v3/auth/tokens HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{"auth"'

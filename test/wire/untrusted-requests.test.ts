@@ -84,7 +84,8 @@ test('a path that is none is answered like any other mistake', async () => {
 
 test('a request that does not arrive is not waited for without end', async () => {
   await using cloud = await testCloud()
-  assert.ok(cloud.app.server.requestTimeout > 0)
+  assert.ok(cloud.app.server.headersTimeout > 0 && cloud.app.server.headersTimeout <= 30_000)
+  assert.ok(cloud.app.arrival.bodyMs > 0 && cloud.app.arrival.bodyMs <= 30_000)
 })
 
 test('on a full disk, writing says so and changes nothing, and reading goes on', async () => {

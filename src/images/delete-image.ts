@@ -1,0 +1,56 @@
+import type { Action } from '../actions/action.ts'
+import { acceptAction, supersedeAction } from '../actions/journal.ts'
+import type { Cloud } from '../cloud.ts'
+import { ApiError } from '../http/api-error.ts'
+import type { Caller } from '../http/policy.ts'
+import { lockOwnImage, TINY_IMAGE_ID } from './image-store.ts'
+import { removeImageBytes } from './image-writer.ts'
+import type { ImageActionParts } from './import-image.ts'
+
+const DEADLINE_MS = 24 * 3_600_000
+
+/**
+ * Removes the bytes of an image whose row is gone: for users it is deleted at once, whatever becomes of a host that does
+ * not answer now.
+ */
+export function deleteImage(parts: ImageActionParts): Action<null, 'removeBytes', { imageId: string }> {
+  return {
+    name: 'deleteImage',
+    first: 'removeBytes',
+    deadlineMs: DEADLINE_MS,
+    read: async (imageId) => ({ imageId }),
+    steps: {
+      async removeBytes({ imageId }) {
+        await removeImageBytes(parts, imageId)
+        return { done: true }
+      },
+    },
+    // What stays is found by novella doctor.
+    failed: () => ({ done: true }),
+  }
+}
+
+/**
+ * Deletes an image. Servers and volumes made from it keep their disks.
+ * @throws ApiError itemNotFound; forbidden for another project's, a protected one, or the cloud's own.
+ */
+export async function acceptDeleteImage(cloud: Cloud, caller: Caller, imageId: string): Promise<void> {
+  await cloud.db.transaction(async (tx) => {
+    const image = await lockOwnImage(tx, caller, imageId)
+    if (image.isProtected === 1) {
+      throw new ApiError('forbidden', `Image ${imageId} is protected and cannot be deleted.`)
+    }
+    if (imageId === TINY_IMAGE_ID) {
+      throw new ApiError(
+        'forbidden',
+        'The built-in image cannot be deleted; it would be back at the next start. Hide it.',
+      )
+    }
+    await tx.deleteFrom('images').where('id', '=', imageId).execute()
+    const now = cloud.clock.now()
+    await supersedeAction(tx, imageId, now)
+    await acceptAction(tx, cloud.actions.deleteImage, imageId, null, caller, now)
+    tx.onCommit(() => cloud.runner.nudge())
+  })
+  await cloud.imageUploads.abort(imageId)
+}

@@ -1,0 +1,54 @@
+import { sql } from 'kysely'
+import type { Cloud } from '../cloud.ts'
+import type { Reader } from '../db/database.ts'
+import { ApiError } from '../http/api-error.ts'
+
+type Parts = Pick<Cloud, 'config'>
+
+const GIB = 1024 ** 3
+const inGib = (bytes: number): number => Math.ceil((bytes / GIB) * 100) / 100
+
+/** @throws ApiError overLimit when the project has as many images as it may. Source: neighbours.md, section 1.4. */
+export async function assertImageCount({ config }: Parts, read: Reader, projectId: string): Promise<void> {
+  if (config.quotaImages < 0) return
+  const { count } = await read
+    .selectFrom('images')
+    .select(({ fn }) => fn.countAll<number>().as('count'))
+    .where('projectId', '=', projectId)
+    .executeTakeFirstOrThrow()
+  if (Number(count) < config.quotaImages) return
+  throw new ApiError('overLimit', `Quota exceeded: this project has ${count} images of ${config.quotaImages}.`)
+}
+
+/**
+ * How many bytes an image of the project may have that is uploaded now.
+ * @throws ApiError overLimit when not even `neededBytes` fit.
+ */
+export async function assertImageBytes(
+  { config }: Parts,
+  read: Reader,
+  projectId: string,
+  neededBytes: number,
+): Promise<number> {
+  const largest = config.largestImageGib * GIB
+  if (neededBytes > largest) throw tooLarge(config.largestImageGib)
+  if (config.quotaImageGib < 0) return largest
+  const { used } = await read
+    .selectFrom('images')
+    .select(sql<number | null>`sum(${sql.ref('sizeBytes')})`.as('used'))
+    .where('projectId', '=', projectId)
+    // Of an import, the size is known before it is active: it is the one that asks.
+    .where('status', 'in', ['active', 'deactivated'])
+    .executeTakeFirstOrThrow()
+  const left = config.quotaImageGib * GIB - Number(used ?? 0)
+  if (left <= 0 || neededBytes > left) {
+    throw new ApiError(
+      'overLimit',
+      `Quota exceeded: the images of this project have ${inGib(Number(used ?? 0))} GiB of ${config.quotaImageGib}; ` +
+        'there is no room for this one.',
+    )
+  }
+  return Math.min(largest, left)
+}
+
+export const tooLarge = (gib: number): ApiError => new ApiError('overLimit', `The image is larger than ${gib} GiB.`)
