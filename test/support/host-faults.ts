@@ -3,6 +3,7 @@
 import assert from 'node:assert/strict'
 import { HostError } from '../../src/host/host-driver.ts'
 import type { Intercept } from '../../src/host/memory/memory-driver.ts'
+import { readUploads } from '../../src/images/upload-files.ts'
 import type { TestCloud } from './test-cloud.ts'
 
 /** How a call is lost: before it had its effect, or after, with only the answer gone. */
@@ -74,6 +75,16 @@ export async function tracesOf(cloud: TestCloud, serverId: string): Promise<stri
   const ports = await read.selectFrom('ports').select('id').where('deviceId', '=', serverId).execute()
   const claims = await read.selectFrom('claims').select('serverId').where('serverId', '=', serverId).execute()
   traces.push(...ports.map(() => 'port row'), ...claims.map(() => 'claim'))
+  const devices = await read.selectFrom('blockDevices').select('id').where('serverId', '=', serverId).execute()
+  traces.push(...devices.map(() => 'disk row'))
+  const volumes = await read.selectFrom('volumes').select('id').execute()
+  const strays = new Set(cloud.machine.volumes.keys()).symmetricDifference(new Set(volumes.map(({ id }) => id)))
+  traces.push(...[...strays].map(() => 'volume without a row, or without bytes'))
+  const images = await read.selectFrom('images').select(['id', 'status']).execute()
+  traces.push(...images.filter(({ status }) => status !== 'active').map(() => 'image that is not done'))
+  const imageIds = new Set(images.map(({ id }) => id))
+  const files = (await readUploads(cloud.cloud.config)).map(({ imageId }) => imageId)
+  for (const id of [...cloud.machine.images, ...files]) if (!imageIds.has(id)) traces.push('image without a row')
   return traces
 }
 

@@ -2,11 +2,22 @@
 import assert from 'node:assert/strict'
 import { tracesOf } from './host-faults.ts'
 import type { TestCloud } from './test-cloud.ts'
+import {
+  addVolume,
+  attachVolume,
+  detachVolume,
+  disksInGuest,
+  liftVolumeQuotas,
+  statusOf,
+  volumesOf,
+} from './volumes.ts'
 
 export interface Scenario {
   name: string
   /** The server is brought here first, without faults. */
   from: 'nothing' | 'ACTIVE' | 'SHUTOFF'
+  /** What the story begins with besides, without faults. */
+  prepare?(cloud: TestCloud, serverId: string): Promise<void>
   /** Asks for the action; the id of the server it is about. */
   ask(cloud: TestCloud, serverId: string): Promise<string>
   /** What must be true in the end. */
@@ -81,6 +92,62 @@ async function isGone(cloud: TestCloud, serverId: string): Promise<void> {
   assert.deepEqual(await tracesOf(cloud, serverId), [])
 }
 
+/** The rows, the volumes and the guest agree that it has so many disks; every other volume is free. */
+async function hasVolumes(cloud: TestCloud, serverId: string, count: number): Promise<void> {
+  await cloud.settled()
+  const listed = await volumesOf(cloud, serverId)
+  assert.equal(listed.length, count)
+  assert.deepEqual(disksInGuest(cloud, serverId).sort(), [...listed].sort())
+  for (const volumeId of listed) assert.equal(await statusOf(cloud, volumeId), 'in-use')
+  const { read } = cloud.cloud.db
+  const attached = await read.selectFrom('blockDevices').select(['volumeId', 'status']).execute()
+  assert.deepEqual([...new Set(attached.map(({ status }) => status))], count === 0 ? [] : ['attached'])
+  const volumes = await read.selectFrom('volumes').select(['id', 'status']).execute()
+  const free = volumes.filter(({ id }) => !attached.some(({ volumeId }) => volumeId === id))
+  assert.deepEqual([...new Set(free.map(({ status }) => status))], free.length === 0 ? [] : ['available'])
+  assert.deepEqual(volumes.map(({ id }) => id).sort(), [...cloud.machine.volumes.keys()].sort())
+}
+
+/** One volume for each server that the scenario makes: a scenario that ended leaves its own attached. */
+async function hasOneVolume(cloud: TestCloud, serverId: string): Promise<void> {
+  await hasVolumes(cloud, serverId, 1)
+  await isActive(cloud, serverId)
+}
+
+/** The one image made of the server is there to be used, and the server as it was. */
+async function hasImage(cloud: TestCloud, serverId: string): Promise<void> {
+  await isActive(cloud, serverId)
+  const images = await cloud.cloud.db.read.selectFrom('images').selectAll().execute()
+  const [image, another] = images.filter(({ properties }) => JSON.parse(properties).instance_uuid === serverId)
+  assert.ok(image && !another)
+  assert.equal(image.status, 'active')
+  assert.match(image.hashValue ?? '', /^[0-9a-f]{128}$/)
+  assert.ok(cloud.machine.images.has(image.id))
+}
+
+/** Boots from a volume made from an image, and has a new one, one it was given, and a disk of its own. */
+async function makeVolumeServer(cloud: TestCloud): Promise<string> {
+  await liftVolumeQuotas(cloud)
+  const { server } = await cloud.wish()
+  const { imageRef: uuid, ...wish } = server
+  const blank = { source_type: 'blank', destination_type: 'volume', volume_size: 1 }
+  const mapping = [
+    {
+      source_type: 'image',
+      uuid,
+      destination_type: 'volume',
+      volume_size: 1,
+      boot_index: 0,
+      delete_on_termination: true,
+    },
+    { ...blank, delete_on_termination: true },
+    { source_type: 'volume', uuid: await addVolume(cloud), destination_type: 'volume' },
+  ]
+  const answer = await cloud.member.post('/servers', { server: { ...wish, block_device_mapping_v2: mapping } })
+  accepted(answer)
+  return answer.json().server.id
+}
+
 export const SCENARIOS: Scenario[] = [
   { name: 'create', from: 'nothing', ask: (cloud) => makeServer(cloud), ended: isActive },
   { name: 'start', from: 'SHUTOFF', ask: act({ 'os-start': null }), ended: isActive },
@@ -111,6 +178,49 @@ export const SCENARIOS: Scenario[] = [
     ended: (cloud, serverId) => hasCards(cloud, serverId, 0),
   },
   {
+    name: 'attach a volume',
+    from: 'ACTIVE',
+    async ask(cloud, serverId) {
+      accepted(await attachVolume(cloud, serverId, await addVolume(cloud)))
+      return serverId
+    },
+    ended: hasOneVolume,
+  },
+  {
+    name: 'detach a volume',
+    from: 'ACTIVE',
+    async prepare(cloud, serverId) {
+      accepted(await attachVolume(cloud, serverId, await addVolume(cloud)))
+      await cloud.settled()
+    },
+    async ask(cloud, serverId) {
+      const [volumeId = ''] = await volumesOf(cloud, serverId)
+      accepted(await detachVolume(cloud, serverId, volumeId))
+      return serverId
+    },
+    ended: (cloud, serverId) => hasVolumes(cloud, serverId, 0),
+  },
+  {
+    // An image is made in the same steps, but for the last.
+    name: 'create backup',
+    from: 'ACTIVE',
+    async prepare(cloud, serverId) {
+      await act({ createBackup: { name: 'old', backup_type: 'daily', rotation: 1 } })(cloud, serverId)
+      await cloud.settled()
+    },
+    ask: act({ createBackup: { name: 'new', backup_type: 'daily', rotation: 1 } }),
+    ended: hasImage,
+  },
+  {
+    name: 'create from volumes',
+    from: 'nothing',
+    ask: makeVolumeServer,
+    async ended(cloud, serverId) {
+      await isActive(cloud, serverId)
+      await hasVolumes(cloud, serverId, 3)
+    },
+  },
+  {
     name: 'delete',
     from: 'ACTIVE',
     async ask(cloud, serverId) {
@@ -130,6 +240,7 @@ export async function begin(cloud: TestCloud, scenario: Scenario): Promise<strin
     await act({ 'os-stop': null })(cloud, serverId)
     await cloud.settled()
   }
+  await scenario.prepare?.(cloud, serverId)
   return serverId
 }
 
