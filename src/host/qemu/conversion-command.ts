@@ -42,6 +42,14 @@ const DRIVERS: Readonly<Record<string, string>> = {
 export const conversionDriver = (diskFormat: string): string | undefined =>
   Object.hasOwn(DRIVERS, diskFormat) ? DRIVERS[diskFormat] : undefined
 
+const STACK_BYTES = 2 * 1024 * 1024
+
+/**
+ * All of the child's environment. Without it, the C library reserves 64 MiB of address space for each thread that
+ * allocates, and honest compressed images reach the limit by chance.
+ */
+export const CONVERSION_ENV: Readonly<Record<string, string>> = { MALLOC_ARENA_MAX: '1' }
+
 /** The descriptors under which the child finds what it reads and what it writes. */
 export const SOURCE_FD = 3
 export const TARGET_FD = 4
@@ -70,6 +78,8 @@ export function conversionCommand(input: {
     // At the first limit it is told which; at the second it is ended, whatever it makes of that.
     `--cpu=${limits.cpuSeconds}:${limits.cpuSeconds + 1}`,
     `--fsize=${limits.fileBytes}`,
+    // Each thread reserves this much of the address space.
+    `--stack=${STACK_BYTES}`,
     '--core=0',
     '--nofile=64',
     '--',

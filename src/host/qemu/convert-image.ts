@@ -12,6 +12,7 @@ import { signalGroup, spawnGroup } from '../../lib/process-group.ts'
 import { syncDirectory } from '../durable-file.ts'
 import { findProgram } from '../run-program.ts'
 import {
+  CONVERSION_ENV,
   type ConversionLimits,
   type ConversionPrograms,
   conversionCommand,
@@ -121,7 +122,7 @@ function runChild(argv: string[], source: FileHandle, made: FileHandle, conversi
   const [program = '', ...args] = argv
   return new Promise((resolve, reject) => {
     const child = spawnGroup(program, args, {
-      env: {},
+      env: { ...CONVERSION_ENV },
       cwd: '/',
       stdio: ['ignore', 'pipe', 'pipe', source.fd, made.fd],
     })

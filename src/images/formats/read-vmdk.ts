@@ -140,6 +140,8 @@ function demandDescriptor(inspection: Inspection, { capacity, descriptorAt, desc
   const { values, extents, unknown } = parseVmdkDescriptor(
     head.toString('latin1', DESCRIPTOR_AT, DESCRIPTOR_AT + bytes),
   )
+  const isPart = values.size === 0 && extents.length === 0
+  checks.demand(!isPart, 'data-file', `The file is one part of a VMDK in several files. ${SINGLE}`)
   const outward = OUTWARD_KEYS.find((key) => values.has(key))
   checks.demand(outward === undefined, 'backing-file', `The VMDK names another file, as its ${outward}. ${SINGLE}`)
   const parents = values.get('parentcid') ?? []
