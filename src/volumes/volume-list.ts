@@ -40,7 +40,7 @@ const fits = (member: Comparable, value: string): boolean =>
 
 /** Metadata as queries have it: JSON, or the dictionary that Python prints. @throws ApiError badRequest. */
 export function readMetadataFilter(text: string): Record<string, string> {
-  for (const candidate of [text, text.replace(/\bu?'((?:[^'\\]|\\.)*)'/g, (_, inner) => JSON.stringify(inner))]) {
+  for (const candidate of [text, text.replace(/u?'((?:[^'\\]|\\.)*)'/g, (_, inner) => JSON.stringify(inner))]) {
     try {
       const parsed: unknown = JSON.parse(candidate)
       if (typeof parsed === 'object' && parsed !== null && !Array.isArray(parsed)) {
