@@ -27,11 +27,15 @@ export async function whileFrozen<T>(guest: Guest, files: ServerFiles, work: () 
     : undefined
   if (!agent) return await work()
   writeFileSync(files.frozen, '')
+  let isBehind = false
   try {
-    // Refused or not answered: it may be frozen in part, and will be thawed.
-    await agent.execute('guest-fsfreeze-freeze', {}, AGENT_MS).catch(() => {})
+    // Refused or not answered: it may be frozen in part, or soon, and will be thawed.
+    await agent.execute('guest-fsfreeze-freeze', {}, AGENT_MS).catch(() => {
+      isBehind = true
+    })
     return await work()
   } finally {
+    if (isBehind) await agent.synchronize(AGENT_MS).catch(() => {})
     const isThawed = await thaw(agent).finally(() => agent[Symbol.dispose]())
     if (isThawed) rmSync(files.frozen, { force: true })
     else thawLeftover(files).catch(() => {})
@@ -50,12 +54,11 @@ export async function thawLeftover(files: ServerFiles): Promise<void> {
   }
 }
 
-/** Whether the agent says that nothing is frozen any more. An answer to the freeze that comes late is read over. */
+/** Whether the agent says that nothing is frozen any more. */
 async function thaw(agent: GuestAgent): Promise<boolean> {
-  const deadline = performance.now() + AGENT_MS
   try {
     await agent.execute('guest-fsfreeze-thaw', {}, AGENT_MS)
-    return (await agent.execute('guest-fsfreeze-status', {}, deadline - performance.now() + 500)) === 'thawed'
+    return (await agent.execute('guest-fsfreeze-status', {}, AGENT_MS)) === 'thawed'
   } catch {
     return false
   }

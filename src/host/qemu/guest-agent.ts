@@ -43,7 +43,7 @@ export class GuestAgent implements Disposable {
     const agent = new GuestAgent(socket)
     try {
       await once(socket, 'connect', { signal })
-      await agent.#synchronize(signal)
+      await agent.#synchronizeUntil(signal)
       return agent
     } catch (error) {
       agent[Symbol.dispose]()
@@ -51,8 +51,12 @@ export class GuestAgent implements Disposable {
     }
   }
 
-  /** What was said before, to us or to others, is read over. */
-  async #synchronize(signal: AbortSignal): Promise<void> {
+  /** Reads over what was said before, to us or to others: an answer that came late. @throws Error as `execute`. */
+  async synchronize(timeoutMs: number): Promise<void> {
+    await this.#synchronizeUntil(AbortSignal.timeout(timeoutMs))
+  }
+
+  async #synchronizeUntil(signal: AbortSignal): Promise<void> {
     const id = Math.floor(Math.random() * 2 ** 31)
     this.#socket.write(Buffer.from([SENTINEL]))
     this.#say('guest-sync-delimited', { id })
@@ -64,8 +68,9 @@ export class GuestAgent implements Disposable {
   }
 
   /**
-   * @throws AgentError when the agent refuses; Error when it does not answer in time. Its answer may still come: only a
-   * new conversation, or a command whose answer says nothing, may follow.
+   * @param timeoutMs an integer.
+   * @throws AgentError when the agent refuses; Error when it does not answer in time. Its answer may still come:
+   * `synchronize` is what may follow.
    */
   async execute(command: string, args: object, timeoutMs: number): Promise<unknown> {
     const signal = AbortSignal.timeout(timeoutMs)
