@@ -11,7 +11,7 @@ import type { Guest } from './guest.ts'
 import { findFreePort, readDevices, removeDevice } from './guest-devices.ts'
 import { type HandOver, handOverTap } from './hand-over-tap.ts'
 import { FIRST_TAP_FD } from './launch-command.ts'
-import { cardDevice, cardIds } from './qemu-args.ts'
+import { CARD_PORTS, cardDevice, cardIds } from './qemu-args.ts'
 import { QmpError } from './qmp-client.ts'
 
 const NETWORK_CARD = 'child<virtio-net-pci>'
@@ -30,7 +30,7 @@ export async function plugCard(guest: Guest, card: CardPlan, handOver: Omit<Hand
   const devices = await readDevices(guest)
   const known = namesOf(guest, card.portId, handOver.tap.tapName)
   if (devices.some(({ name }) => known.some(({ device }) => device === name))) return
-  const bus = await findFreePort(guest, devices)
+  const bus = await findFreePort(guest, devices, CARD_PORTS)
   if (bus === undefined || devices.filter(({ type }) => type === NETWORK_CARD).length >= MOST_CARDS) {
     throw new HostError('startFailed', `The server takes no more network cards: it has ${MOST_CARDS} at most.`)
   }

@@ -2,7 +2,6 @@
 import { setTimeout as pause } from 'node:timers/promises'
 import { HostError } from '../host-driver.ts'
 import type { Guest } from './guest.ts'
-import { HOTPLUG_PORTS } from './qemu-args.ts'
 import { QmpError, readObjects } from './qmp-client.ts'
 
 /** How long a guest may take to let go of a device; one whose system is up takes a tenth of a second. */
@@ -35,7 +34,7 @@ export const readProperty = (guest: Guest, { name }: Device, property: string): 
 export async function findFreePort(
   guest: Guest,
   devices: readonly Device[],
-  order: readonly string[] = HOTPLUG_PORTS,
+  order: readonly string[],
 ): Promise<string | undefined> {
   const ports = devices.filter(({ type }) => type === 'child<pcie-root-port>').map(({ name }) => name)
   const others = devices.filter(({ name }) => !ports.includes(name))

@@ -5,16 +5,19 @@
  *   unplug   device asked for, and given up by the guest → node goes → its process has the file open no more
  */
 import { readdirSync, statSync } from 'node:fs'
+import { setTimeout as pause } from 'node:timers/promises'
 import { HostError } from '../host-driver.ts'
 import { MOST_DISKS, type ServerDisk } from '../volume-host.ts'
 import type { StoredVolume } from '../volumes/volume-backend.ts'
 import { DISK_DEVICE_PREFIX, diskDevice, diskIds, diskNode } from './disk-args.ts'
 import type { Guest } from './guest.ts'
 import { findFreePort, readDevices, removeDevice } from './guest-devices.ts'
-import { HOTPLUG_PORTS } from './qemu-args.ts'
+import { DISK_PORTS } from './qemu-args.ts'
 import { QmpError, readObjects } from './qmp-client.ts'
 
-const DISK_PORTS = HOTPLUG_PORTS.toReversed()
+/** How long QEMU may take to let go of the files of a device that is gone: its last references go a moment later. */
+const CLOSE_MS = 2_000
+const LOOK_EVERY_MS = 20
 
 /** Whether the guest has the disk already. */
 export async function hasDisk(guest: Guest, diskId: string): Promise<boolean> {
@@ -70,13 +73,17 @@ export async function readNodes(guest: Guest): Promise<BlockNode[]> {
   }))
 }
 
-/** Accepts that there is no such node. */
+/** Accepts that there is no such node. @throws QmpError when something goes on using it. */
 export async function removeNode(guest: Guest, node: string): Promise<void> {
-  if (!(await readNodes(guest)).some(({ name }) => name === node)) return
-  await guest.execute('blockdev-del', { 'node-name': node }).catch(async (error: unknown) => {
-    // It may have gone with what held it.
-    if (!(error instanceof QmpError) || (await readNodes(guest)).some(({ name }) => name === node)) throw error
-  })
+  const deadline = performance.now() + CLOSE_MS
+  while ((await readNodes(guest)).some(({ name }) => name === node)) {
+    try {
+      return void (await guest.execute('blockdev-del', { 'node-name': node }))
+    } catch (error) {
+      if (!(error instanceof QmpError) || performance.now() > deadline) throw error
+    }
+    await pause(LOOK_EVERY_MS)
+  }
 }
 
 /** Whether a process has a file open; one that is gone has none. */

@@ -118,3 +118,15 @@ test('qemuArgs: sixteen root ports, each at an address of its own', () => {
 test('qemuArgs: a port without a tap is a mistake of the caller', () => {
   assert.throws(() => qemuArgs({ ...bare, plan: { ...plan, ports: [port(1)] } }), /p1 has no tap/)
 })
+
+test('qemuArgs: disks stand in the order the guest names them, the first in the place of the image’s disk when there is none', () => {
+  const newDisk = (diskId: string, bootIndex: number | null) =>
+    ({ diskId, kind: 'volume', device: 'any', bootIndex }) as const
+  const disks = [newDisk('one', 0), newDisk('two', null)]
+  const storedDisks = [{ file: '/one' }, { file: '/two' }].map((disk) => ({ ...disk, base: undefined }))
+  const places = (input: QemuInput) =>
+    values(qemuArgs(input), '-device').flatMap((device) => /^(?=.*virtio-blk).*bus=(rp\d+)/.exec(device)?.[1] ?? [])
+  assert.deepEqual(places({ ...bare, plan: { ...plan, disks }, storedDisks }), ['rp0', 'rp8', 'rp9'])
+  const withoutImage = { ...bare, baseDisk: undefined, plan: { ...plan, imageId: null, disks }, storedDisks }
+  assert.deepEqual(places(withoutImage), ['rp0', 'rp8'])
+})

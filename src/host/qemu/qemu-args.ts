@@ -1,4 +1,4 @@
-import type { CardPlan, ServerPlan } from '../host-driver.ts'
+import { type CardPlan, MOST_CARDS, type ServerPlan } from '../host-driver.ts'
 import type { StoredVolume } from '../volumes/volume-backend.ts'
 import { bootOrder, diskArgs, rootDisk } from './disk-args.ts'
 import type { ServerFiles } from './server-files.ts'
@@ -92,9 +92,11 @@ function rootPorts(): string[] {
 function disks({ plan, files, baseDisk, storedDisks }: QemuInput): string[] {
   const order = bootOrder(plan.disks)
   const own = baseDisk === undefined ? [] : rootDisk({ file: files.disk, base: baseDisk }, order.size + 1)
+  // A guest names its disks in the order of their places: the first one is `vda`, whether of an image or a volume.
+  const places = baseDisk === undefined ? [ROOT_PORT, ...DISK_PORTS] : DISK_PORTS
   const others = plan.disks.flatMap((disk, index) => {
     const stored = storedDisks[index]
-    const bus = HOTPLUG_PORTS.at(-1 - index)
+    const bus = places[index]
     if (!stored || bus === undefined) throw new Error(`disk ${disk.diskId} has no place`)
     return diskArgs(disk.diskId, stored, bus, order.get(disk.diskId))
   })
@@ -104,7 +106,7 @@ function disks({ plan, files, baseDisk, storedDisks }: QemuInput): string[] {
 function card(port: CardPlan, index: number, fd: number | undefined): string[] {
   if (fd === undefined) throw new Error(`port ${port.portId} has no tap`)
   const { netdev } = cardIds(port.portId)
-  const device = Object.entries(cardDevice(port, `rp${index + 1}`)).map(([name, value]) => `${name}=${value}`)
+  const device = Object.entries(cardDevice(port, CARD_PORTS[index] ?? '')).map(([name, value]) => `${name}=${value}`)
   return ['-netdev', `tap,id=${netdev},fd=${fd}`, '-device', device.join(',')]
 }
 
@@ -120,5 +122,11 @@ export const cardDevice = ({ portId, macAddress, mtu }: CardPlan, bus: string) =
   return { driver: 'virtio-net-pci', netdev, id: device, mac: macAddress, host_mtu: mtu, romfile: '', bus }
 }
 
-/** The root ports for whatever comes while a guest runs, in the order cards are given them; disks take the last first. */
-export const HOTPLUG_PORTS: readonly string[] = Array.from({ length: ROOT_PORTS - 1 }, (_, i) => `rp${i + 1}`)
+const portsFrom = (first: number, end: number): readonly string[] =>
+  Array.from({ length: end - first }, (_, i) => `rp${first + i}`)
+
+/** Where the disk is that the guest knows as its first. */
+export const ROOT_PORT = 'rp0'
+/** The root ports that cards and disks may use, in the order they are given out. Each kind has its own. */
+export const CARD_PORTS = portsFrom(1, 1 + MOST_CARDS)
+export const DISK_PORTS = portsFrom(1 + MOST_CARDS, ROOT_PORTS)
