@@ -1,9 +1,12 @@
 /** The durable actions that make an image of a server (S12), once or as one of a row of backups. */
 import type { Action, Save } from '../actions/action.ts'
-import type { Reader } from '../db/database.ts'
+import { acceptAction } from '../actions/journal.ts'
+import type { Reader, Tx } from '../db/database.ts'
 import type { TaskState } from '../db/schema.ts'
 import type { ImageFile, ImageOrigin } from '../host/volume-host.ts'
 import { adoptImageFile, dropImage, setImageStatus } from '../images/image-writer.ts'
+import { newId } from '../lib/ids.ts'
+import { startServer } from './power-server.ts'
 import { type ActionParts, type ServerSubject, serverAction, settled } from './server-action.ts'
 import { rootDeviceOf } from './server-disks.ts'
 import { updateServer } from './server-store.ts'
@@ -27,6 +30,7 @@ function snapshotAction(
   taking: TaskState,
 ): Action<SnapshotInput, Step, ServerSubject> {
   const { db, clock } = parts
+  const finish = finishing(parts)
   return serverAction<SnapshotInput, Step>(parts, {
     name,
     first: 'takeImage',
@@ -57,7 +61,7 @@ function snapshotAction(
           done: true,
           async save(tx) {
             await save(tx)
-            await settled(parts, server.id, {})(tx)
+            await finish(tx, server, input)
           },
         }
       },
@@ -69,7 +73,7 @@ function snapshotAction(
           done: true,
           async save(tx) {
             for (const save of saves) await save(tx)
-            await settled(parts, server.id, {})(tx)
+            await finish(tx, server, input)
           },
         }
       },
@@ -79,7 +83,7 @@ function snapshotAction(
           done: true,
           async save(tx) {
             await save(tx)
-            await settled(parts, server.id, {})(tx)
+            await finish(tx, server, input)
           },
         }
       },
@@ -94,6 +98,17 @@ function snapshotAction(
       await updateServer(tx, serverId, { taskState: null }, clock.now())
     },
   })
+}
+
+/** Leaves the server as it was: one whose machine was restarted meanwhile starts. */
+function finishing(parts: ActionParts) {
+  const start = startServer(parts)
+  return async (tx: Tx, server: ServerSubject['server'], { startsAgain }: SnapshotInput): Promise<void> => {
+    await settled(parts, server.id, {})(tx)
+    if (!startsAgain) return
+    const { id, projectId, userId } = server
+    await acceptAction(tx, start, id, null, { projectId, userId, requestId: `req-${newId()}` }, parts.clock.now())
+  }
 }
 
 export const createImage = (parts: ActionParts) => snapshotAction(parts, 'createImage', 'image_snapshot')

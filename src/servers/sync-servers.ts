@@ -14,6 +14,7 @@ import { type CardInput, releaseCard } from './change-cards.ts'
 import type { DiskInput } from './change-disks.ts'
 import { freeVolume, settleDisks } from './server-disks.ts'
 import { swapServer } from './server-store.ts'
+import type { SnapshotInput } from './unfinished-images.ts'
 
 /** How often the world is looked at without a nudge, in milliseconds. */
 const SWEEP_MS = 10_000
@@ -120,11 +121,38 @@ export async function resumeServers(cloud: SweepParts, hostName: string): Promis
       await acceptAction(tx, cloud.actions.start, row.id, null, { projectId, userId, requestId: `req-${newId()}` }, now)
     })
   }
+  await resumeAfterImages(cloud, hostName)
   if (rows.length > 0) {
     log.info({ servers: rows.length }, 'the machine was restarted: starting the servers again that ran')
     runner.nudge()
   }
   return rows.length
+}
+
+/** Servers whose image is being made: that goes on, from the disk at rest, and starts them in the end. */
+async function resumeAfterImages({ db, clock, actions }: SweepParts, hostName: string): Promise<void> {
+  const names = [actions.createImage.name, actions.createBackup.name]
+  const open = await db.read
+    .selectFrom('servers')
+    .innerJoin('actions', 'actions.resourceId', 'servers.id')
+    .select(['servers.id', 'vmState', 'taskState', 'updatedAt', 'actions.id as actionId', 'actions.input'])
+    .where('hostName', '=', hostName)
+    .where('vmState', '=', 'active')
+    .where('deletedAt', 'is', null)
+    .where('actions.isOpen', '=', 1)
+    .where('actions.name', 'in', names)
+    .execute()
+  for (const { actionId, input, ...row } of open) {
+    await db.transaction(async (tx) => {
+      if (!(await swapServer(tx, row, { vmState: 'stopped', powerState: 4 }, clock.now()))) return
+      const again: SnapshotInput = { ...JSON.parse(input), startsAgain: true }
+      await tx
+        .updateTable('actions')
+        .set({ input: JSON.stringify(again) })
+        .where('id', '=', actionId)
+        .execute()
+    })
+  }
 }
 
 /**

@@ -9,6 +9,8 @@ export interface SnapshotInput {
   imageId: string
   /** Of backups: of its type, only so many of the newest stay. */
   rotation: { type: string; keep: number } | null
+  /** The guest ran when its machine went down: it is started again once the image is done. */
+  startsAgain?: boolean
 }
 
 /** Names of the actions that make images. */
