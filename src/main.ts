@@ -44,6 +44,11 @@ try {
       process.exitCode = await runOnEdge(args)
       break
     }
+    case 'image': {
+      const { imageCommand } = await import('./commands/image-command.ts')
+      process.exitCode = await imageCommand(args, process.env)
+      break
+    }
     case 'config':
       printConfig(args)
       break

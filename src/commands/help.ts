@@ -16,6 +16,7 @@ export function help(): string {
   novella doctor   what this machine has and lacks for real guests, and which files belong to nothing;
                    --json for programs, --remove removes such files while Novella is down
   novella edge     run a command as if from outside: novella edge ssh root@FLOATING_IP
+  novella image    bring an image of your own: novella image add FILE|URL --name NAME; also list, delete
   novella config   all settings, the value in force, and where it came from
   novella version
   novella help

@@ -22,6 +22,7 @@ import {
 } from './image-schema.ts'
 import { imageSchemaRoutes } from './image-schema-routes.ts'
 import { getImage, listImages } from './image-store.ts'
+import { imageVersionRoutes } from './image-version-routes.ts'
 import { imageListView, imageView, inspectionView } from './image-view.ts'
 import { memberRoutes } from './member-routes.ts'
 
@@ -31,6 +32,7 @@ export const IMAGE_PATHS = ['/v2/images', '/image/v2/images'] as const
 /** What servers can be made from, as Glance shows it. */
 export async function imageRoutes(app: App, cloud: Cloud): Promise<void> {
   answerFaultsAsPages(app)
+  imageVersionRoutes(app, cloud)
   imageSchemaRoutes(app, cloud)
   for (const path of IMAGE_PATHS) {
     readRoutes(app, cloud, path)

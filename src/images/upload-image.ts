@@ -136,13 +136,11 @@ async function beginSession(cloud: Cloud, projectId: string, wish: UploadWish): 
         .executeTakeFirstOrThrow()
       if (numUpdatedRows > 0n) return
       const image = await tx.selectFrom('images').selectAll().where('id', '=', imageId).executeTakeFirst()
-      if (image?.status === 'queued') {
+      if (!image) throw new ApiError('itemNotFound', `No image found with ID ${imageId}`)
+      if (image.status === 'queued') {
         throw new ApiError('badRequest', 'disk_format and container_format must be set before data are uploaded.')
       }
-      throw new ApiError(
-        'conflictingRequest',
-        `Image status transition from ${image?.status} to saving is not allowed.`,
-      )
+      throw new ApiError('conflictingRequest', `Image status transition from ${image.status} to saving is not allowed.`)
     })
     return session
   } catch (error) {

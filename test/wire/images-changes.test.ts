@@ -360,6 +360,22 @@ for (const database of DATABASES) {
       assertImageFault(tiny, 403, /built-in/)
     })
 
+    test('versions are told without a token, where clients look for them', async () => {
+      const cloud = shared()
+      for (const [url, status] of [
+        ['/image', 300],
+        ['/image/', 300],
+        ['/image/versions', 200],
+      ] as const) {
+        const answer = await cloud.app.inject({ url, headers: { host: 'cloud.example:8774' } })
+        assert.equal(answer.statusCode, status)
+        const [first, ...older] = answer.json().versions
+        const links = [{ rel: 'self', href: 'http://cloud.example:8774/image/v2/' }]
+        assert.deepEqual(first, { id: 'v2.17', status: 'CURRENT', links })
+        assert.equal(older.length, 17)
+      }
+    })
+
     test('schemas name what may be written, and stores there are none', async () => {
       const cloud = shared()
       for (const name of ['image', 'images', 'member', 'members']) {
