@@ -8,8 +8,10 @@ import type { ServerDisk } from '../../src/host/volume-host.ts'
 import { buildTiny } from '../../src/images/tiny/build-tiny.ts'
 import { newId } from '../../src/lib/ids.ts'
 import { until } from '../support/until.ts'
+import { WRITE_KEY } from './boot-sector-guest.ts'
 import { shellIn } from './guest-agent.ts'
-import { failsAs, QemuWorld, startedServer } from './qemu-world.ts'
+import { failsAs, greetings, QemuWorld, SECTOR_IMAGE, startedServer, typeTo } from './qemu-world.ts'
+import { SmallDisk } from './small-disk.ts'
 
 const cacheDir = process.env.NOVELLA_CACHE_DIR ?? '/var/cache/novella'
 
@@ -96,4 +98,32 @@ test('a volume takes space as it is written, and gives back what the guest disca
   // Zeros are as good as a discard, which this guest's busybox cannot ask for.
   await shell(`dd if=/dev/zero of=/dev/${name} bs=1M count=8 conv=fsync`)
   await until('the space is given back', () => usedMib() < 2)
+})
+
+test('a guest whose volume has no room stands still, and writes on when there is room again', async () => {
+  await using small = await SmallDisk.mount('96m')
+  await using world = await QemuWorld.open()
+  await using driver = QemuWorld.driverOn(small.directory, { imagesDir: world.imagesDir })
+  await driver.start()
+  const { server } = world.newServer()
+  const volumeId = newId()
+  await driver.ensureVolume({ volumeId, sizeGib: 1, source: { kind: 'image', imageId: SECTOR_IMAGE } })
+  const root: ServerDisk = { diskId: volumeId, kind: 'volume', device: 'vda', bootIndex: 0 }
+  assert.equal(await driver.ensureOn({ ...server, imageId: null, disks: [root] }), 'on')
+  try {
+    const greeted = async () => greetings(await driver.readConsole(server.serverId))
+    await until('it greets', async () => (await greeted()) === 1)
+    small.fill()
+    await assert.rejects(driver.ensureSnapshot(newId(), volumeId), failsAs('noSpace'))
+    await typeTo(small.files(server.serverId), WRITE_KEY)
+    await until('it stands still', async () => (await driver.readPower(server.serverId)) === 'paused')
+    assert.equal(await greeted(), 1)
+    small.free()
+    await until('its write is done', async () => (await greeted()) === 2)
+    const { snapshotIds } = await driver.readDisks()
+    assert.deepEqual(snapshotIds, [])
+  } finally {
+    small.free()
+    await driver.ensureOff(server.serverId)
+  }
 })
