@@ -15,6 +15,7 @@ import {
 import { applyPatch, type ImageChange } from './image-patch.ts'
 import { assertImageCount } from './image-quotas.ts'
 import { type Image, lockOwnImage } from './image-store.ts'
+import { isBeingMade } from './image-writer.ts'
 
 /** As Glance takes ids from clients; in lower case, since it names files. */
 const ID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/i
@@ -39,6 +40,7 @@ export async function createImage(
   demandRights(caller, newWrittenImage(caller.projectId), image)
   await assertImageCount(cloud, tx, caller.projectId)
   if (await tx.selectFrom('images').select('id').where('id', '=', id).executeTakeFirst()) throw taken(id)
+  if (wishedId !== undefined && (await wasDeleted(tx, id))) throw taken(id)
   const now = cloud.clock.now()
   try {
     return await tx
@@ -61,6 +63,17 @@ export async function createImage(
   } catch (error) {
     throw cloud.db.isDuplicate(error) ? taken(id) : error
   }
+}
+
+/** Disks may still lean on an image that was deleted, and its bytes on a host that does not answer go later. */
+async function wasDeleted(tx: Tx, id: string): Promise<boolean> {
+  const action = await tx
+    .selectFrom('actions')
+    .select('id')
+    .where('resourceId', '=', id)
+    .where('name', '=', 'deleteImage')
+    .executeTakeFirst()
+  return action !== undefined
 }
 
 const taken = (id: string): ApiError => new ApiError('conflictingRequest', `Image ID ${id} already exists!`)
@@ -86,7 +99,7 @@ export async function patchImage(
     const after = applyPatch(before, changes)
     demandRights(caller, before, after)
     const isReformatted = after.diskFormat !== before.diskFormat || after.containerFormat !== before.containerFormat
-    if (isReformatted && image.status !== 'queued') {
+    if (isReformatted && (image.status !== 'queued' || (await isBeingMade(tx, imageId)))) {
       throw new ApiError('forbidden', 'disk_format and container_format can be changed only of a queued image.')
     }
     if (changes.length === 0) return image

@@ -5,8 +5,10 @@ import type { App } from '../http/app.ts'
 import type { Caller } from '../http/policy.ts'
 import { timestampB } from '../http/timestamps.ts'
 import { ImagePath, ImportRequest } from './image-schema.ts'
-import { getImage, lockOwnImage } from './image-store.ts'
+import { getImage, lockOwnImage, mayChange } from './image-store.ts'
+import { isBeingMade } from './image-writer.ts'
 import type { ImportInput } from './import-image.ts'
+import { beingMade } from './upload-image.ts'
 import { readDownloadUrl, WebDownloadError } from './web-download.ts'
 
 /** Ways an image's bytes may come besides an upload. */
@@ -40,7 +42,8 @@ export function imageImportRoutes(app: App, cloud: Cloud, path: string): void {
 
   app.get(`${path}/:imageId/tasks`, { schema: { params: ImagePath }, config: read }, async ({ params, caller }) => {
     const image = await getImage(cloud.db.read, caller, params.imageId)
-    return { tasks: await listImports(cloud, image.id) }
+    // Where it was downloaded from may hold a password of its owner.
+    return { tasks: mayChange(caller, image) ? await listImports(cloud, image.id) : [] }
   })
 }
 
@@ -71,6 +74,7 @@ async function acceptImport(cloud: Cloud, caller: Caller, imageId: string, input
         ? image.status === 'queued'
         : // Its hashes are written when all of it is here.
           image.status === 'uploading' && image.checksum !== null
+    if (await isBeingMade(tx, imageId)) throw beingMade(imageId)
     if (!isReady) {
       const need = input.name === 'web-download' ? 'must be queued' : 'must have its data staged'
       throw new ApiError('conflictingRequest', `The image ${need} before it is imported; it is ${image.status}.`)

@@ -7,7 +7,7 @@
  */
 import type { Save } from '../actions/action.ts'
 import type { Cloud } from '../cloud.ts'
-import type { Tx } from '../db/database.ts'
+import type { Reader, Tx } from '../db/database.ts'
 import type { Row } from '../db/schema.ts'
 import type { ImageStatus, ImageVisibility } from '../db/volume-schema.ts'
 import type { ImageFile } from '../host/volume-host.ts'
@@ -52,6 +52,21 @@ export async function insertSnapshotImage(tx: Tx, image: SnapshotImage): Promise
     })
     .returningAll()
     .executeTakeFirstOrThrow()
+}
+
+/** Names of the actions that make images; each has the image's id in its input. */
+const MAKERS = ['createImage', 'createBackup', 'uploadVolume'] as const
+
+/** Whether Novella itself is making the image: it is `queued` for a while like any other, but takes nothing from users. */
+export async function isBeingMade(read: Reader, imageId: string): Promise<boolean> {
+  const action = await read
+    .selectFrom('actions')
+    .select('id')
+    .where('isOpen', '=', 1)
+    .where('name', 'in', MAKERS)
+    .where('input', 'like', `%"imageId":"${imageId}"%`)
+    .executeTakeFirst()
+  return action !== undefined
 }
 
 /** Shows how far an image is; does nothing when it is gone. */

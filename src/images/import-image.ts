@@ -14,7 +14,7 @@ import { assertImageBytes } from './image-quotas.ts'
 import { removeImageBytes } from './image-writer.ts'
 import { pump } from './pump.ts'
 import { ImageReceiver, NoRoomError, type Received } from './receive-image.ts'
-import { columnsOf, publishImage, saveQueued } from './settle-image.ts'
+import { columnsOf, hasBytes, publishImage, saveQueued } from './settle-image.ts'
 import { ensureUploadsDirectory, moveUpload, readRoom, uploadFile } from './upload-files.ts'
 import { openDownload, readInside, WebDownloadError } from './web-download.ts'
 
@@ -77,6 +77,7 @@ export function importImage(parts: ImageActionParts): Action<ImportInput, Step, 
         return { done: true }
       },
       async giveUp({ image }) {
+        if (await hasBytes(parts, image.id)) return { done: true }
         await removeImageBytes(parts, image.id)
         return { done: true, save: (tx) => saveQueued(tx, image.id, clock.now()) }
       },

@@ -73,11 +73,18 @@ export async function saveQueued(tx: Tx, imageId: string, now: number, verdict?:
     .execute()
 }
 
+/** Whether the image became active, whatever failed after that: its bytes must stay. */
+export async function hasBytes({ db }: Pick<Parts, 'db'>, imageId: string): Promise<boolean> {
+  const image = await db.read.selectFrom('images').select('status').where('id', '=', imageId).executeTakeFirst()
+  return image?.status === 'active' || image?.status === 'deactivated'
+}
+
 /**
  * Removes what came of an image's bytes, here and on the hosts, and then waits for others. When a host does not let go,
  * the image is `killed`: a host that keeps old bytes under this id would give them to servers for the new ones.
  */
 export async function requeueImage(cloud: Parts, imageId: string, verdict?: Verdict): Promise<void> {
+  if (await hasBytes(cloud, imageId)) return
   try {
     await removeImageBytes(cloud, imageId)
   } catch (error) {

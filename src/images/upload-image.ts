@@ -17,6 +17,7 @@ import type { SentRange } from './content-range.ts'
 import { assertImageBytes } from './image-quotas.ts'
 import { getOwnImage } from './image-store.ts'
 import { UploadAbortedError, type UploadSession } from './image-uploads.ts'
+import { isBeingMade } from './image-writer.ts'
 import { pump, StalledError, TooManyBytesError } from './pump.ts'
 import { ImageReceiver, NoRoomError, type Received } from './receive-image.ts'
 import { columnsOf, publishImage, requeueImage } from './settle-image.ts'
@@ -134,6 +135,7 @@ async function beginSession(cloud: Cloud, projectId: string, wish: UploadWish): 
         .where('diskFormat', 'is not', null)
         .where('containerFormat', 'is not', null)
         .executeTakeFirstOrThrow()
+      if (await isBeingMade(tx, imageId)) throw beingMade(imageId)
       if (numUpdatedRows > 0n) return
       const image = await tx.selectFrom('images').selectAll().where('id', '=', imageId).executeTakeFirst()
       if (!image) throw new ApiError('itemNotFound', `No image found with ID ${imageId}`)
@@ -149,6 +151,10 @@ async function beginSession(cloud: Cloud, projectId: string, wish: UploadWish): 
     throw error
   }
 }
+
+/** Two writers of one image would each take the other's bytes away. */
+export const beingMade = (imageId: string): ApiError =>
+  new ApiError('conflictingRequest', `Image ${imageId} is being made of a server or a volume; it takes no other data.`)
 
 async function demandRoom(cloud: Cloud, projectId: string, neededBytes: number): Promise<void> {
   await assertImageBytes(cloud, cloud.db.read, projectId, neededBytes)

@@ -8,6 +8,7 @@ import { findVisibleFlavor } from '../flavors/flavor-store.ts'
 import { listHosts } from '../hosts/host-store.ts'
 import { ApiError } from '../http/api-error.ts'
 import type { Caller } from '../http/policy.ts'
+import { hardwareOf } from '../images/hardware-of.ts'
 import { findImage } from '../images/image-store.ts'
 import { findKeypair } from '../keypairs/keypair-store.ts'
 import { newId, newPassword } from '../lib/ids.ts'
@@ -69,6 +70,8 @@ export async function acceptCreateServer(cloud: Cloud, tx: Tx, caller: Caller, w
     const id = newId()
     ids.push(id)
     const taken = await takeDisks(cloud, tx, caller, disks, { zone, ramMib: flavor.ramMib, now })
+    const imageProperties = taken.root ? machinePropertiesOf(taken.root) : (image?.properties ?? '{}')
+    await demandKernel(tx, caller, imageProperties)
     await tx
       .insertInto('servers')
       .values({
@@ -87,7 +90,7 @@ export async function acceptCreateServer(cloud: Cloud, tx: Tx, caller: Caller, w
         diskGib: flavor.diskGib,
         imageId: mapping.bootsFromImage && image ? image.id : '',
         imageName: mapping.bootsFromImage ? (image?.name ?? '') : '',
-        imageProperties: taken.root ? machinePropertiesOf(taken.root) : (image?.properties ?? '{}'),
+        imageProperties,
         keyName: keypair?.name ?? null,
         publicKey: keypair?.publicKey ?? null,
         sealedAdminPass: cloud.box.seal(adminPass),
@@ -176,6 +179,20 @@ async function readImage(
     )
   }
   return image
+}
+
+/**
+ * Properties are any text: a guest must not read a kernel or a RAM disk that its owner could not.
+ * @throws ApiError badRequest
+ */
+async function demandKernel(tx: Tx, caller: Caller, imageProperties: string): Promise<void> {
+  const { kernel } = hardwareOf(JSON.parse(imageProperties))
+  for (const imageId of [kernel?.kernelImageId, kernel?.ramdiskImageId]) {
+    if (!imageId) continue
+    const image = await findImage(tx, caller, imageId)
+    if (!image) throw new ApiError('badRequest', `Image ${imageId} could not be found.`)
+    if (image.status !== 'active') throw new ApiError('badRequest', `Image ${imageId} is not active.`)
+  }
 }
 
 async function readKeypair(tx: Tx, caller: Caller, name: string | null): Promise<Row<'keypairs'> | undefined> {
