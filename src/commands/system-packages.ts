@@ -14,6 +14,7 @@ const need = (name: string, program: string): Need => ({ program, package: name 
 export const FOR_GUESTS: Need[] = [
   need('qemu-system-x86', 'qemu-system-x86_64'),
   need('qemu-utils', 'qemu-img'),
+  need('ovmf', '/usr/share/OVMF/OVMF_CODE_4M.fd'),
   need('iproute2', 'ip'),
   need('nftables', 'nft'),
   need('dnsmasq-base', 'dnsmasq'),

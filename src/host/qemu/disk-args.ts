@@ -5,6 +5,7 @@
 
 import type { ServerDisk } from '../volume-host.ts'
 import type { StoredVolume } from '../volumes/volume-backend.ts'
+import type { DiskPlace } from './machine-args.ts'
 
 /** The node and the device of the image's disk. */
 export const ROOT_NODE = 'root'
@@ -43,22 +44,28 @@ export const diskNode = (node: string, { file, base }: StoredVolume) => ({
 })
 
 /** A disk as QEMU makes it, at its start or in a guest that runs. */
-export const diskDevice = (diskId: string, bus: string, bootindex?: number) => {
+export const diskDevice = (diskId: string, { driver, ...where }: DiskPlace, bootindex?: number) => {
   const { node, device, serial } = diskIds(diskId)
-  const own = { driver: 'virtio-blk-pci', drive: node, id: device, serial, bus }
+  const own = { driver, drive: node, id: device, serial, ...where }
   return bootindex === undefined ? own : { ...own, bootindex }
 }
 
-export function diskArgs(diskId: string, stored: StoredVolume, bus: string, bootindex?: number): string[] {
+/** A disk that a machine starts with. */
+export function diskArgs(diskId: string, stored: StoredVolume, place: DiskPlace, bootindex?: number): string[] {
   const node = JSON.stringify(diskNode(diskIds(diskId).node, stored))
-  const words = Object.entries(diskDevice(diskId, bus, bootindex)).map(([name, value]) => `${name}=${value}`)
-  return ['-blockdev', node, '-device', words.join(',')]
+  return ['-blockdev', node, '-device', words(diskDevice(diskId, place, bootindex))]
 }
 
-export function rootDisk(stored: StoredVolume, bootindex: number): string[] {
-  const device = `virtio-blk-pci,drive=${ROOT_NODE},id=${ROOT_DEVICE},bus=rp0,bootindex=${bootindex}`
+/** The disk of the image, in a machine that starts. */
+export function rootDisk(stored: StoredVolume, { driver, ...where }: DiskPlace, bootindex: number): string[] {
+  const device = `${driver},${words({ drive: ROOT_NODE, id: ROOT_DEVICE, ...where, bootindex })}`
   return ['-blockdev', JSON.stringify(diskNode(ROOT_NODE, stored)), '-device', device]
 }
+
+const words = (device: object): string =>
+  Object.entries(device)
+    .map(([name, value]) => `${name}=${value}`)
+    .join(',')
 
 /** The place of each disk that boots, from 1; what does not boot is not in it. */
 export function bootOrder(disks: readonly ServerDisk[]): Map<string, number> {

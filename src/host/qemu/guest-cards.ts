@@ -6,15 +6,17 @@
  *   unplug   device asked for, and given up by the guest → netdev goes
  */
 import { readFileSync } from 'node:fs'
-import { type CardPlan, HostError, MOST_CARDS } from '../host-driver.ts'
+import { type CardPlan, type HardwarePlan, HostError, MOST_CARDS } from '../host-driver.ts'
 import type { Guest } from './guest.ts'
-import { findFreePort, readDevices, removeDevice } from './guest-devices.ts'
+import { type Device, findFreePort, readDevices, removeDevice } from './guest-devices.ts'
 import { type HandOver, handOverTap } from './hand-over-tap.ts'
 import { FIRST_TAP_FD } from './launch-command.ts'
+import { cardModelOf } from './machine-args.ts'
 import { CARD_PORTS, cardDevice, cardIds } from './qemu-args.ts'
 import { QmpError } from './qmp-client.ts'
 
-const NETWORK_CARD = 'child<virtio-net-pci>'
+/** Of any model. @param type as QEMU's object model has it. */
+const isCard = ({ type }: Device): boolean => cardModelOf(type.slice('child<'.length, -1)) !== undefined
 
 /** The names of a card's halves. */
 interface CardIds {
@@ -24,21 +26,27 @@ interface CardIds {
 
 /**
  * Gives a guest that runs a card, unless it has it.
+ * @param model what its machine was started with.
  * @throws HostError `startFailed` when it takes no more; QmpError, CommandError, Error of a monitor that does not answer.
  */
-export async function plugCard(guest: Guest, card: CardPlan, handOver: Omit<HandOver, 'netdev'>): Promise<void> {
+export async function plugCard(
+  guest: Guest,
+  card: CardPlan,
+  model: HardwarePlan['cardModel'],
+  handOver: Omit<HandOver, 'netdev'>,
+): Promise<void> {
   const devices = await readDevices(guest)
   const known = namesOf(guest, card.portId, handOver.tap.tapName)
   if (devices.some(({ name }) => known.some(({ device }) => device === name))) return
   const bus = await findFreePort(guest, devices, CARD_PORTS)
-  if (bus === undefined || devices.filter(({ type }) => type === NETWORK_CARD).length >= MOST_CARDS) {
+  if (bus === undefined || devices.filter(isCard).length >= MOST_CARDS) {
     throw new HostError('startFailed', `The server takes no more network cards: it has ${MOST_CARDS} at most.`)
   }
   for (const { netdev } of known) await removeNetdev(guest, netdev)
   const { netdev } = cardIds(card.portId)
   await handOverTap({ ...handOver, netdev })
   try {
-    await guest.execute('device_add', cardDevice(card, bus))
+    await guest.execute('device_add', cardDevice(card, bus, model))
   } catch (error) {
     await removeNetdev(guest, netdev)
     throw error

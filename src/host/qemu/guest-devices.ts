@@ -30,6 +30,7 @@ export const readProperty = (guest: Guest, { name }: Device, property: string): 
 /**
  * A root port without a device; the guest's firmware would not tell before it has looked at its buses.
  * @param order the ports that may be used, in the order they are given out.
+ * @throws HostError `startFailed` for a machine that has no root ports.
  */
 export async function findFreePort(
   guest: Guest,
@@ -37,6 +38,12 @@ export async function findFreePort(
   order: readonly string[],
 ): Promise<string | undefined> {
   const ports = devices.filter(({ type }) => type === 'child<pcie-root-port>').map(({ name }) => name)
+  if (ports.length === 0) {
+    throw new HostError(
+      'startFailed',
+      'The server takes no devices while it runs: its image asks for a machine (pc) that gets them at its start only.',
+    )
+  }
   const others = devices.filter(({ name }) => !ports.includes(name))
   const buses = await Promise.all(others.map((device) => readProperty(guest, device, 'parent_bus')))
   const taken = new Set(buses.map((bus) => String(bus).split('/').at(-1)))

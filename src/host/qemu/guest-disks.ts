@@ -11,7 +11,8 @@ import { MOST_DISKS, type ServerDisk } from '../volume-host.ts'
 import type { StoredVolume } from '../volumes/volume-backend.ts'
 import { DISK_DEVICE_PREFIX, diskDevice, diskIds, diskNode } from './disk-args.ts'
 import type { Guest } from './guest.ts'
-import { findFreePort, readDevices, removeDevice } from './guest-devices.ts'
+import { type Device, findFreePort, readDevices, removeDevice } from './guest-devices.ts'
+import { type DiskPlace, SCSI_CONTROLLER } from './machine-args.ts'
 import { DISK_PORTS } from './qemu-args.ts'
 import { QmpError, readObjects } from './qmp-client.ts'
 
@@ -32,27 +33,43 @@ export async function hasDisk(guest: Guest, diskId: string): Promise<boolean> {
 export async function plugDisk(guest: Guest, { diskId }: ServerDisk, stored: StoredVolume): Promise<void> {
   const devices = await readDevices(guest)
   const { node } = diskIds(diskId)
-  const bus = await findFreePort(guest, devices, DISK_PORTS)
-  if (bus === undefined || devices.filter(({ name }) => name.startsWith(DISK_DEVICE_PREFIX)).length >= MOST_DISKS) {
+  const place = await findPlace(guest, devices)
+  if (place === undefined || devices.filter(({ name }) => name.startsWith(DISK_DEVICE_PREFIX)).length >= MOST_DISKS) {
     throw new HostError('startFailed', `The server takes no more disks: it has ${MOST_DISKS} at most.`)
   }
   await removeNode(guest, node)
   await guest.execute('blockdev-add', diskNode(node, stored))
   try {
-    await guest.execute('device_add', diskDevice(diskId, bus))
+    await guest.execute('device_add', diskDevice(diskId, place))
   } catch (error) {
     await removeNode(guest, node)
     throw error
   }
 }
 
+/** Where a disk goes in a guest that runs; undefined when it takes no more. Its other disks tell which bus it wants. */
+async function findPlace(guest: Guest, devices: readonly Device[]): Promise<DiskPlace | undefined> {
+  if (devices.some(isFixed)) throw noHotPlug('takes no disks')
+  if (devices.some(({ name }) => name === SCSI_CONTROLLER)) return { driver: 'scsi-hd', bus: `${SCSI_CONTROLLER}.0` }
+  const bus = await findFreePort(guest, devices, DISK_PORTS)
+  return bus === undefined ? undefined : { driver: 'virtio-blk-pci', bus }
+}
+
+/** IDE and SATA disks, which QEMU neither gives nor takes while a guest runs. */
+const isFixed = ({ type }: Device): boolean => type === 'child<ide-hd>'
+
+const noHotPlug = (what: string): HostError =>
+  new HostError('startFailed', `The server ${what} while it runs: its image asks for disks on IDE or SATA.`)
+
 /**
  * Takes a disk out of a guest that runs; accepts that it has none such.
- * @throws HostError `unreachable` when the guest does not let go of it; QmpError, Error as above.
+ * @throws HostError `startFailed` for a disk on IDE or SATA; `unreachable` when the guest does not let go of it; QmpError, Error as above.
  */
 export async function unplugDisk(guest: Guest, diskId: string, file: string): Promise<void> {
   const { device, node } = diskIds(diskId)
-  if (await hasDisk(guest, diskId)) await removeDevice(guest, device, 'volume')
+  const own = (await readDevices(guest)).find(({ name }) => name === device)
+  if (own && isFixed(own)) throw noHotPlug('gives up no disks')
+  if (own) await removeDevice(guest, device, 'volume')
   await removeNode(guest, node)
   const { pid } = guest
   if (pid === undefined || !hasOpen(pid, file)) return

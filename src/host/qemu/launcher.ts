@@ -11,8 +11,9 @@ import type { QemuDisks } from './qemu-disks.ts'
 import { makeServerDirectory } from './qemu-disks.ts'
 import type { QemuDriverOptions } from './qemu-driver-options.ts'
 import type { QemuPrograms } from './qemu-programs.ts'
-import { baseOfDisk, findDirectBoot } from './server-disk.ts'
+import { baseOfDisk, findDirectBoot, findKernel } from './server-disk.ts'
 import type { ServerFiles } from './server-files.ts'
+import { ensureFirmware, noteCardModel } from './server-hardware.ts'
 import { ensureServerUser, type User } from './server-user.ts'
 import { readQemuLog, startQemu } from './start-qemu.ts'
 
@@ -102,10 +103,16 @@ export class Launcher {
     taps: Tap[]
     user: User
   }): Promise<string[]> {
-    const { programs, accelerator } = this.#parts
+    const { programs, accelerator, options } = this.#parts
     const { plan, files, baseDisk, storedDisks, taps, user } = input
-    const directBoot = baseDisk === undefined ? undefined : await findDirectBoot(baseDisk)
-    const args = qemuArgs({ plan, files, baseDisk, storedDisks, directBoot, accelerator, tapFds: tapFds(taps.length) })
+    const { hardware } = plan
+    const besideDisk = async () => (baseDisk === undefined ? undefined : await findDirectBoot(baseDisk))
+    const directBoot = hardware.kernel ? findKernel(options.imagesDir, hardware.kernel) : await besideDisk()
+    const firmware = await ensureFirmware(hardware, files, user)
+    const args = qemuArgs({
+      ...{ plan, files, baseDisk, storedDisks, directBoot, firmware, accelerator },
+      tapFds: tapFds(taps.length),
+    })
     const extraGid = accelerator === 'kvm' ? await kvmGroup() : undefined
     return launchCommand({ programs, taps, user, extraGid, qemuArgs: args })
   }
@@ -129,6 +136,7 @@ export class Launcher {
   async #launch(plan: ServerPlan, command: readonly string[], user: User): Promise<void> {
     const { guests, greeting, options } = this.#parts
     const files = guests.files(plan.serverId)
+    noteCardModel(plan.hardware, files)
     const limits = { vcpus: plan.vcpus, memoryMib: plan.ramMib + LIMIT_OVERHEAD_MIB }
     const record = startQemu({
       command,

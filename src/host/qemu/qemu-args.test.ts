@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { DEFAULT_HARDWARE, type ServerPlan } from '../host-driver.ts'
+import { DEFAULT_HARDWARE, type HardwarePlan, HostError, type ServerPlan } from '../host-driver.ts'
 import { type QemuInput, qemuArgs } from './qemu-args.ts'
 import { serverFiles } from './server-files.ts'
 
@@ -130,3 +130,117 @@ test('qemuArgs: disks stand in the order the guest names them, the first in the 
   const withoutImage = { ...bare, baseDisk: undefined, plan: { ...plan, imageId: null, disks }, storedDisks }
   assert.deepEqual(places(withoutImage), ['rp0', 'rp8'])
 })
+
+/** A server of this hardware with a card, and as many volumes besides the image's disk. */
+function machine(change: Partial<HardwarePlan>, volumes = 1): QemuInput {
+  const disks = Array.from({ length: volumes }, (_, i) => ({ diskId: `v${i + 1}`, bootIndex: null }))
+  const hardware = { ...DEFAULT_HARDWARE, ...change }
+  return {
+    ...bare,
+    plan: {
+      ...{ ...plan, ports: [port(1)], hardware },
+      disks: disks.map((disk) => ({ ...disk, kind: 'volume', device: 'any' })),
+    },
+    storedDisks: disks.map(({ diskId }) => ({ file: `/${diskId}`, base: undefined })),
+    tapFds: [3],
+  }
+}
+
+const machines: { says: string; change: Partial<HardwarePlan>; about: RegExp; expected: string[] }[] = [
+  { says: 'pc has no root ports', change: { machine: 'pc' }, about: /root-port/, expected: [] },
+  {
+    says: 'pc has its disks on PCI',
+    change: { machine: 'pc' },
+    about: /virtio-blk/,
+    expected: [
+      'virtio-blk-pci,drive=root,id=vda,bus=pci.0,bootindex=1',
+      'driver=virtio-blk-pci,drive=d-v1,id=disk-v1,serial=v1,bus=pci.0',
+    ],
+  },
+  {
+    says: 'IDE has two disks a channel',
+    change: { machine: 'pc', diskBus: 'ide' },
+    about: /-hd,|ahci/,
+    expected: [
+      'ide-hd,drive=root,id=vda,bus=ide.0,unit=0,bootindex=1',
+      'driver=ide-hd,drive=d-v1,id=disk-v1,serial=v1,bus=ide.0,unit=1',
+    ],
+  },
+  {
+    says: 'q35 brings SATA',
+    change: { diskBus: 'sata' },
+    about: /-hd,|ahci/,
+    expected: [
+      'ide-hd,drive=root,id=vda,bus=ide.0,bootindex=1',
+      'driver=ide-hd,drive=d-v1,id=disk-v1,serial=v1,bus=ide.1',
+    ],
+  },
+  {
+    says: 'pc is given SATA',
+    change: { machine: 'pc', diskBus: 'sata' },
+    about: /-hd,|ahci/,
+    expected: [
+      'ahci,id=ahci0',
+      'ide-hd,drive=root,id=vda,bus=ahci0.0,bootindex=1',
+      'driver=ide-hd,drive=d-v1,id=disk-v1,serial=v1,bus=ahci0.1',
+    ],
+  },
+  {
+    says: 'all disks are on one SCSI controller',
+    change: { diskBus: 'scsi' },
+    about: /scsi/,
+    expected: [
+      'virtio-scsi-pci,id=scsi0',
+      'scsi-hd,drive=root,id=vda,bus=scsi0.0,bootindex=1',
+      'driver=scsi-hd,drive=d-v1,id=disk-v1,serial=v1,bus=scsi0.0',
+    ],
+  },
+  ...(['e1000', 'e1000e', 'rtl8139'] as const).map((cardModel) => ({
+    says: `${cardModel} is told no MTU`,
+    change: { cardModel },
+    about: /netdev=/,
+    expected: [`driver=${cardModel},netdev=net-p1,id=card-p1,mac=fa:16:3e:00:00:01,romfile=,bus=rp1`],
+  })),
+  { says: 'no random numbers', change: { hasRandom: false }, about: /rng/, expected: [] },
+  { says: 'no port for the agent', change: { hasAgent: false }, about: /serial-pci|virtserialport/, expected: [] },
+]
+
+for (const { says, change, about, expected } of machines) {
+  test(`qemuArgs: ${says} where the image says so`, () => {
+    const devices = values(qemuArgs(machine(change)), '-device')
+    assert.deepEqual(
+      devices.filter((device) => about.test(device)),
+      expected,
+    )
+  })
+}
+
+test('qemuArgs: UEFI is in the flash of the machine: its code for all, its variables of the server', () => {
+  const firmware = { code: '/code', variables: '/variables' }
+  const args = qemuArgs({ ...machine({ machine: 'pc', firmware: 'uefi' }), firmware })
+  assert.deepEqual(values(args, '-machine'), ['pc,pflash0=firmware-code,pflash1=firmware-variables'])
+  const [code, variables] = values(args, '-blockdev').map((text) => JSON.parse(text))
+  const file = (filename: string, isReadOnly: boolean) => ({
+    ...{ driver: 'raw', 'read-only': isReadOnly },
+    file: { driver: 'file', filename, 'read-only': isReadOnly },
+  })
+  assert.deepEqual(code, { ...file('/code', true), 'node-name': 'firmware-code' })
+  assert.deepEqual(variables, { ...file('/variables', false), 'node-name': 'firmware-variables' })
+})
+
+const tooMuch: { says: string; change: Partial<HardwarePlan>; volumes: number; message: RegExp }[] = [
+  { says: 'IDE on q35', change: { diskBus: 'ide' }, volumes: 0, message: /needs hw_machine_type=pc/ },
+  { says: 'five disks on IDE', change: { machine: 'pc', diskBus: 'ide' }, volumes: 4, message: /takes 4 of them/ },
+  { says: 'seven disks on SATA', change: { diskBus: 'sata' }, volumes: 6, message: /takes 6 of them/ },
+  { says: 'seven on that of a pc', change: { machine: 'pc', diskBus: 'sata' }, volumes: 6, message: /takes 6 of them/ },
+]
+
+for (const { says, change, volumes, message } of tooMuch) {
+  test(`qemuArgs: ${says} is refused, one less is not`, () => {
+    if (volumes > 0) qemuArgs(machine(change, volumes - 1))
+    assert.throws(
+      () => qemuArgs(machine(change, volumes)),
+      (error) => error instanceof HostError && error.failure === 'startFailed' && message.test(error.message),
+    )
+  })
+}

@@ -1,6 +1,16 @@
-import { type CardPlan, MOST_CARDS, type ServerPlan } from '../host-driver.ts'
+import { type CardPlan, type HardwarePlan, MOST_CARDS, type ServerPlan } from '../host-driver.ts'
 import type { StoredVolume } from '../volumes/volume-backend.ts'
 import { bootOrder, diskArgs, rootDisk } from './disk-args.ts'
+import {
+  cardBus,
+  cardDriver,
+  diskController,
+  diskPlace,
+  type Firmware,
+  machineArgs,
+  ROOT_PORTS,
+  rootPorts,
+} from './machine-args.ts'
 import type { ServerFiles } from './server-files.ts'
 
 /** A kernel that QEMU loads itself, which spares the guest its boot loader. */
@@ -19,43 +29,45 @@ export interface QemuInput {
   /** Where the disks of `plan.disks` lie, in their order. */
   storedDisks: readonly StoredVolume[]
   directBoot: DirectBoot | undefined
+  /** Undefined for the BIOS that QEMU brings. */
+  firmware?: Firmware | undefined
   accelerator: 'tcg' | 'kvm'
   /** Where the taps of `plan.ports` are open, in their order. */
   tapFds: readonly number[]
 }
 
-/** PCIe slots that take a device at run time; a machine cannot get more later. rp0 holds the disk of the image. */
-const ROOT_PORTS = 16
 /** `,` ends an option's value in QEMU; a comma of the value is written twice. */
 const escaped = (value: string): string => value.replaceAll(',', ',,')
 
 /**
  * QEMU's arguments for one server, program name left out. Pure. Formats are always named, never guessed; the backing
  * file too is named here, so that what an overlay's header says does not count.
+ * @throws HostError `startFailed` for disks that the machine has no place for.
  * Source: measured in this shape (machine, devices, sandbox); qemu-system(1).
  */
 export function qemuArgs(input: QemuInput): string[] {
   const { plan, files, accelerator } = input
+  const { hardware } = plan
   return [
     ...['-name', plan.serverId, '-uuid', plan.serverId],
     // Stands still until the driver says `cont`: see sockets-directory.ts.
     ...['-S', '-no-user-config', '-nodefaults', '-display', 'none'],
-    ...['-machine', 'q35'],
+    ...machineArgs(hardware, input.firmware),
     ...(accelerator === 'kvm' ? ['-accel', 'kvm', '-cpu', 'host'] : ['-accel', 'tcg,tb-size=32', '-cpu', 'max']),
     ...['-m', `${plan.ramMib}M`, '-smp', `${plan.vcpus},sockets=1,cores=${plan.vcpus},threads=1`],
     ...['-smbios', smbios(plan.serverId)],
     ...directBoot(input.directBoot),
-    ...rootPorts(),
+    ...rootPorts(hardware),
+    ...diskController(hardware),
     ...disks(input),
-    ...plan.ports.flatMap((port, index) => card(port, index, input.tapFds[index])),
+    ...plan.ports.flatMap((port, index) => card(port, index, input.tapFds[index], hardware)),
     ...['-vga', 'std', '-vnc', `unix:${escaped(files.vnc)},share=force-shared`],
-    ...['-device', 'virtio-serial-pci'],
-    ...['-chardev', `socket,id=agent0,path=${escaped(files.guestAgent)},server=on,wait=off`],
-    ...['-device', `virtserialport,chardev=agent0,id=${AGENT_PORT},name=org.qemu.guest_agent.0`],
+    ...(hardware.hasAgent ? agent(files) : []),
     // logappend lets the driver cut the log while QEMU writes to it.
     ...['-chardev', `${socket('serial0', files.serial)},logfile=${escaped(files.consoleLog)},logappend=on`],
     ...['-serial', 'chardev:serial0'],
-    ...['-device', 'virtio-balloon-pci,id=balloon0', '-device', 'virtio-rng-pci'],
+    ...['-device', 'virtio-balloon-pci,id=balloon0'],
+    ...(hardware.hasRandom ? ['-device', 'virtio-rng-pci'] : []),
     ...['-chardev', socket('qmp0', files.qmp), '-mon', 'chardev=qmp0,mode=control'],
     ...['-chardev', socket('tools0', files.tools), '-mon', 'chardev=tools0,mode=control'],
     // A monitor on stdio: stdin greets it once, and from then on stdout records every event, also while we are away.
@@ -69,6 +81,12 @@ export const AGENT_PORT = 'agent-port'
 /** The id of the guest agent's character device. */
 export const AGENT_CHARDEV = 'agent0'
 
+const agent = (files: ServerFiles): string[] => [
+  ...['-device', 'virtio-serial-pci'],
+  ...['-chardev', socket(AGENT_CHARDEV, files.guestAgent)],
+  ...['-device', `virtserialport,chardev=${AGENT_CHARDEV},id=${AGENT_PORT},name=org.qemu.guest_agent.0`],
+]
+
 const socket = (id: string, path: string): string => `socket,id=${id},path=${escaped(path)},server=on,wait=off`
 
 /** Guests look for these words before they ask for OpenStack metadata. Source: cloud-init, DataSourceOpenStack.py. */
@@ -81,32 +99,26 @@ function directBoot(boot: DirectBoot | undefined): string[] {
   return ['-kernel', boot.kernel, ...initrd, '-append', boot.cmdline]
 }
 
-/** Two slots of eight functions each on the root bus. */
-function rootPorts(): string[] {
-  return Array.from({ length: ROOT_PORTS }, (_, i) => {
-    const address = `${i < 8 ? '10' : '11'}.${i % 8}${i % 8 === 0 ? ',multifunction=on' : ''}`
-    return ['-device', `pcie-root-port,id=rp${i},bus=pcie.0,chassis=${i + 1},slot=${i + 1},addr=${address}`]
-  }).flat()
-}
-
 function disks({ plan, files, baseDisk, storedDisks }: QemuInput): string[] {
   const order = bootOrder(plan.disks)
-  const own = baseDisk === undefined ? [] : rootDisk({ file: files.disk, base: baseDisk }, order.size + 1)
+  const ports = [ROOT_PORT, ...DISK_PORTS]
+  const place = (index: number) => diskPlace(plan.hardware, index, ports[index])
+  const own = baseDisk === undefined ? [] : rootDisk({ file: files.disk, base: baseDisk }, place(0), order.size + 1)
   // A guest names its disks in the order of their places: the first one is `vda`, whether of an image or a volume.
-  const places = baseDisk === undefined ? [ROOT_PORT, ...DISK_PORTS] : DISK_PORTS
+  const first = baseDisk === undefined ? 0 : 1
   const others = plan.disks.flatMap((disk, index) => {
     const stored = storedDisks[index]
-    const bus = places[index]
-    if (!stored || bus === undefined) throw new Error(`disk ${disk.diskId} has no place`)
-    return diskArgs(disk.diskId, stored, bus, order.get(disk.diskId))
+    if (!stored) throw new Error(`disk ${disk.diskId} is not stored`)
+    return diskArgs(disk.diskId, stored, place(first + index), order.get(disk.diskId))
   })
   return [...own, ...others]
 }
 
-function card(port: CardPlan, index: number, fd: number | undefined): string[] {
+function card(port: CardPlan, index: number, fd: number | undefined, hardware: HardwarePlan): string[] {
   if (fd === undefined) throw new Error(`port ${port.portId} has no tap`)
   const { netdev } = cardIds(port.portId)
-  const device = Object.entries(cardDevice(port, CARD_PORTS[index] ?? '')).map(([name, value]) => `${name}=${value}`)
+  const made = cardDevice(port, cardBus(hardware, CARD_PORTS[index] ?? ''), hardware.cardModel)
+  const device = Object.entries(made).map(([name, value]) => `${name}=${value}`)
   return ['-netdev', `tap,id=${netdev},fd=${fd}`, '-device', device.join(',')]
 }
 
@@ -117,9 +129,15 @@ export const cardIds = (portId: string): { netdev: string; device: string } => (
 })
 
 /** A card as QEMU makes it, at its start or in a guest that runs. It loads no boot program. */
-export const cardDevice = ({ portId, macAddress, mtu }: CardPlan, bus: string) => {
+export const cardDevice = (
+  { portId, macAddress, mtu }: CardPlan,
+  bus: string,
+  model: HardwarePlan['cardModel'],
+): Record<string, string | number> => {
   const { netdev, device } = cardIds(portId)
-  return { driver: 'virtio-net-pci', netdev, id: device, mac: macAddress, host_mtu: mtu, romfile: '', bus }
+  // Only virtio can tell the guest how much the network carries; with the others it hears so by DHCP alone.
+  const told: Record<string, number> = model === 'virtio' ? { host_mtu: mtu } : {}
+  return { driver: cardDriver(model), netdev, id: device, mac: macAddress, ...told, romfile: '', bus }
 }
 
 const portsFrom = (first: number, end: number): readonly string[] =>

@@ -51,6 +51,7 @@ import type { QemuDriverOptions } from './qemu-driver-options.ts'
 import { findQemuPrograms, type QemuPrograms } from './qemu-programs.ts'
 import { readBootId } from './run-record.ts'
 import { ensureOverlay } from './server-disk.ts'
+import { readCardModel } from './server-hardware.ts'
 import { canHaveServerUsers, FIRST_SERVER_UID } from './server-user.ts'
 import { closeSockets } from './sockets-directory.ts'
 import { prepareState, type StateDirectory } from './state-directory.ts'
@@ -201,8 +202,9 @@ export class QemuDriver implements HostDriver {
   async ensureCard(serverId: string, card: CardPlan): Promise<void> {
     await this.#withRunning(serverId, async (guest) => {
       const { guests, launcher, programs } = this.#ready
-      const monitor = guests.files(serverId).tools
-      await plugCard(guest, card, { programs, tap: await launcher.findTap(card), monitor })
+      const files = guests.files(serverId)
+      const tap = await launcher.findTap(card)
+      await plugCard(guest, card, readCardModel(files), { programs, tap, monitor: files.tools })
     })
   }
 
@@ -224,7 +226,8 @@ export class QemuDriver implements HostDriver {
       await this.#withRunning(serverId, async (guest) => {
         const tap = await launcher.findTap(card)
         await unplugCard(guest, portId, tap.tapName)
-        await plugCard(guest, card, { programs, tap, monitor: guests.files(serverId).tools })
+        const files = guests.files(serverId)
+        await plugCard(guest, card, readCardModel(files), { programs, tap, monitor: files.tools })
       })
       log.warn({ serverId, portId }, 'The tap of a network card had gone; the guest was given the card anew')
     } catch (error) {

@@ -2,9 +2,11 @@ import { existsSync } from 'node:fs'
 import { chmod, chown, mkdir, open, readFile, readlink, rename, rm } from 'node:fs/promises'
 import { basename, dirname, join } from 'node:path'
 import { syncDirectory } from '../durable-file.ts'
-import { type DiskPlan, HostError } from '../host-driver.ts'
+import { type DiskPlan, type HardwarePlan, HostError } from '../host-driver.ts'
 import { run } from '../run-program.ts'
 import { isBuildOf } from '../volumes/bases.ts'
+import { DiskShelf } from '../volumes/disk-shelf.ts'
+import { bootFile } from '../volumes/image-maker.ts'
 import { demandSpace } from './host-facts.ts'
 import { type Qcow2Header, readQcow2Header } from './qcow2-header.ts'
 import type { DirectBoot } from './qemu-args.ts'
@@ -122,5 +124,26 @@ export async function findDirectBoot(baseDisk: string): Promise<DirectBoot | und
     kernel,
     initrd: initrd !== undefined && existsSync(initrd) ? initrd : undefined,
     cmdline: (await readFile(cmdline, 'utf8')).trim(),
+  }
+}
+
+/**
+ * The kernel that an image names, and its initial RAM disk: images too, which lie among the others.
+ * @throws HostError `noImage` when one of them is not on this host.
+ */
+export function findKernel(imagesDir: string, wish: NonNullable<HardwarePlan['kernel']>): DirectBoot {
+  const images = new DiskShelf(imagesDir, 0o644)
+  const find = (imageId: string, what: string): string => {
+    const file = bootFile(images, imageId)
+    if (existsSync(file)) return file
+    throw new HostError('noImage', `The image's ${what} is not on this host.`, {
+      cause: new Error(`${file} is not there`),
+    })
+  }
+  const { kernelImageId, ramdiskImageId, cmdline } = wish
+  return {
+    kernel: find(kernelImageId, 'kernel'),
+    initrd: ramdiskImageId === null ? undefined : find(ramdiskImageId, 'initial RAM disk'),
+    cmdline,
   }
 }

@@ -17,6 +17,10 @@ export interface ServerFiles {
   record: string
   /** The number of the user its QEMU runs as: see server-user.ts. */
   uid: string
+  /** What UEFI keeps for the server, such as what it boots; only servers with that firmware have it. */
+  firmwareVariables: string
+  /** The model of the server's cards, when they are not virtio: written before its guest starts. */
+  cardModel: string
   /** Says that a guest's file systems may be frozen: see frozen-guest.ts. */
   frozen: string
   /** The serial console, and what was cut off its front. */
@@ -46,6 +50,8 @@ export function serverFiles(serversDir: string, serverId: string): ServerFiles {
     unfinishedDisk: join(directory, 'disk.qcow2.unfinished'),
     record: join(directory, 'run.json'),
     uid: join(directory, 'uid'),
+    firmwareVariables: join(directory, 'firmware.vars'),
+    cardModel: join(directory, 'card-model'),
     frozen: join(directory, 'frozen'),
     consoleLog: join(directory, 'console.log'),
     olderConsoleLog: join(directory, 'console.older.log'),
