@@ -89,8 +89,15 @@ export async function findOrphans(dataDir: string, db: Pick<Database, 'read'>): 
       if (sizeBytes !== undefined) orphans.push({ path, what, id, sizeBytes, keptFor: null })
     }
   }
-  const leaning = await readLeaning(dataDir, orphans)
-  return orphans.map((orphan) => ({ ...orphan, keptFor: whyKept(orphan, dataDir, leaning) }))
+  const open = orphans.length > 0 ? await readOpenFiles() : new Map<string, number>()
+  const used = await Promise.all(
+    orphans.map(async (orphan) => ({
+      ...orphan,
+      keptFor: whyUsed(orphan, dataDir, await findUser(orphan.path, open)),
+    })),
+  )
+  const leaning = await readLeaning(dataDir, used)
+  return used.map((orphan) => ({ ...orphan, keptFor: orphan.keptFor ?? whyNeeded(orphan, leaning) }))
 }
 
 async function readIds(db: Pick<Database, 'read'>, table: (typeof PLACES)[number]['table']): Promise<string[]> {
@@ -101,14 +108,43 @@ async function readIds(db: Pick<Database, 'read'>, table: (typeof PLACES)[number
   return (await db.read.selectFrom(table).select('id').execute()).map(({ id }) => id)
 }
 
-function whyKept({ what, id, path }: Orphan, dataDir: string, leaning: ReadonlySet<string>): string | null {
+/** Why it must stay when a process has it. @param user one that has a file of it open. */
+function whyUsed({ what, id }: Orphan, dataDir: string, user: number | undefined): string | null {
   if (what === 'server') {
     const files = serverFiles(join(dataDir, 'servers'), id)
     const record = readRecord(files)
     const pid = record && findPid(files, record)
-    return pid === undefined ? null : `its guest runs (process ${pid}); end that first: kill ${pid}`
+    if (pid !== undefined) return `its guest runs (process ${pid}); end that first: kill ${pid}`
   }
-  return leaning.has(nameOfBase(path)) ? 'it stays while disks are made of it' : null
+  return user === undefined ? null : `process ${user} has it open; end that first`
+}
+
+const whyNeeded = ({ path }: Orphan, leaning: ReadonlySet<string>): string | null =>
+  leaning.has(nameOfBase(path)) ? 'it stays while disks are made of it' : null
+
+/** Every file that a process has open, by its place on the disk, with the process. Needs root to see those of others. */
+async function readOpenFiles(): Promise<Map<string, number>> {
+  const open = new Map<string, number>()
+  for (const pid of (await readdir('/proc')).filter((name) => /^\d+$/.test(name))) {
+    for (const fd of await readdir(`/proc/${pid}/fd`).catch(() => [])) {
+      const file = await stat(`/proc/${pid}/fd/${fd}`).catch(() => undefined)
+      if (file?.isFile()) open.set(placeOf(file), Number(pid))
+    }
+  }
+  return open
+}
+
+const placeOf = ({ dev, ino }: { dev: number; ino: number }): string => `${dev}:${ino}`
+
+/** A process that has a file at or below this path open. */
+async function findUser(path: string, open: ReadonlyMap<string, number>): Promise<number | undefined> {
+  const own = await stat(path).catch(() => undefined)
+  if (!own?.isDirectory()) return own && open.get(placeOf(own))
+  for (const name of await readdir(path)) {
+    const user = await findUser(join(path, name), open)
+    if (user !== undefined) return user
+  }
+  return undefined
 }
 
 /** A base by its shelf and its own name: what headers say of directories above may be from before a move. */
@@ -119,7 +155,8 @@ const nameOfBase = (directory: string): string => `${basename(dirname(directory)
  * @throws Error for a disk whose header cannot be read: what it leans on is not known then.
  */
 async function readLeaning(dataDir: string, orphans: readonly Orphan[]): Promise<Set<string>> {
-  const gone = new Set(orphans.filter(({ what }) => what === 'server' || what === 'volume').map(({ path }) => path))
+  const going = orphans.filter(({ what, keptFor }) => keptFor === null && (what === 'server' || what === 'volume'))
+  const gone = new Set(going.map(({ path }) => path))
   const bases = new Set<string>()
   for (const folder of ['servers', 'volumes']) {
     for (const name of await readdir(join(dataDir, folder)).catch(() => [])) {

@@ -1,6 +1,7 @@
 /** `novella doctor` on files that belong to nothing. */
 import assert from 'node:assert/strict'
 import { existsSync, mkdirSync, writeFileSync } from 'node:fs'
+import { open } from 'node:fs/promises'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { run } from '../../src/host/run-program.ts'
@@ -89,4 +90,26 @@ test('a base without a row stays while a disk that has one leans on it', async (
   assert.deepEqual([unsure?.state, others], ['warn', []])
   assert.match(unsure?.note ?? '', /not a qcow2 file/)
   assert.ok(existsSync(base))
+})
+
+test('what belongs to nothing stays while a process has it open, with the base below it', async () => {
+  using data = new DataDirectory()
+  const novellaUp = new NovellaProcess(data, '--driver', 'memory', '--no-first-server')
+  await novellaUp.ready()
+  await novellaUp.stop()
+  const base = await leave(data, 'images')
+  const volume = await leave(data, 'volumes', join(base, 'disk.qcow2'))
+  const unused = await leave(data, 'volumes')
+  {
+    // As a guest has it, whose server an older database still knows.
+    await using _ = await open(join(volume, 'disk.qcow2'), 'r+')
+    const findings = await filesOf(data, '--remove')
+    assert.match(
+      findings.find(({ note }) => note.startsWith(volume))?.advice ?? '',
+      new RegExp(`process ${process.pid} `),
+    )
+    assert.deepEqual([base, volume, unused].map(existsSync), [true, true, false])
+  }
+  await filesOf(data, '--remove')
+  assert.deepEqual([base, volume].map(existsSync), [false, false])
 })
