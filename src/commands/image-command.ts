@@ -7,12 +7,15 @@ import { basename, join } from 'node:path'
 import { Readable, Transform } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
 import { type Config, readConfig } from '../config.ts'
+import { isUuidLike } from '../lib/ids.ts'
 import { guessFormat } from './guess-format.ts'
 import { ImageCommandError, type ImageWords, readImageWords } from './image-words.ts'
 
 interface Access {
   url: string
   token: string
+  /** Whose images names mean. */
+  projectId: string
 }
 
 /** `image add | list | delete`. @returns the exit code. */
@@ -64,7 +67,8 @@ async function logIn(config: Config, env: Record<string, string | undefined>): P
   if (answer.status !== 201 || token === null) {
     throw new ImageCommandError(`the login of ${given.OS_USERNAME} was refused: ${await messageOf(answer)}`)
   }
-  return { url: `${base}/image/v2/images`, token }
+  const { token: facts } = (await answer.json()) as { token: { project: { id: string } } }
+  return { url: `${base}/image/v2/images`, token, projectId: facts.project.id }
 }
 
 /** `export NAME=value`, the value perhaps in quotes. */
@@ -231,20 +235,26 @@ async function listImages({ url, token }: Access): Promise<void> {
     const page = (await answer.json()) as { images: Record<string, string | number | null>[]; next?: string }
     for (const { id, status, size, name } of page.images) {
       const mib = size === null ? '–' : `${Math.ceil(Number(size) / 2 ** 20)} MiB`
-      console.log(`${id}  ${String(status).padEnd(11)}  ${mib.padStart(9)}  ${name ?? ''}`)
+      console.log(`${id}  ${String(status).padEnd(11)}  ${mib.padStart(9)}  ${printable(name)}`)
     }
     next = page.next === undefined ? undefined : url.replace(/\/v2\/images$/, '') + page.next
   }
 }
 
-async function deleteImages(names: readonly string[], { url, token }: Access): Promise<void> {
+/** Others name their images too, and a name may hold what a terminal obeys. */
+const printable = (name: unknown): string => String(name ?? '').replace(/\p{Cc}/gu, '?')
+
+/** An id is the image of that id, never one of that name; a name is one of the project's own images. */
+async function deleteImages(names: readonly string[], { url, token, projectId }: Access): Promise<void> {
   if (names.length === 0) throw new ImageCommandError('image delete takes ids or names: novella image delete debian')
   const headers = { 'x-auth-token': token }
   for (const name of names) {
-    const query = new URLSearchParams({ name })
-    const found = (await (await ask(`${url}?${query}`, { headers })).json()) as { images: { id: string }[] }
-    if (found.images.length > 1) throw new ImageCommandError(`several images are called ${name}; give the id of one.`)
-    const id = found.images[0]?.id ?? name
+    const query = new URLSearchParams({ name: `in:"${name.replaceAll('"', '')}"`, owner: projectId })
+    const list = isUuidLike(name) ? undefined : await ask(`${url}?${query}`, { headers })
+    if (list && list.status !== 200) throw new ImageCommandError(`${name}: ${await messageOf(list)}`)
+    const { images } = list ? ((await list.json()) as { images: { id: string }[] }) : { images: [{ id: name }] }
+    if (images.length > 1) throw new ImageCommandError(`several images are called ${name}; give the id of one.`)
+    const id = images[0]?.id ?? name
     const answer = await ask(`${url}/${encodeURIComponent(id)}`, { method: 'DELETE', headers })
     if (answer.status !== 204) throw new ImageCommandError(`${name}: ${await messageOf(answer)}`)
   }

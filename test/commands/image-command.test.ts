@@ -9,6 +9,20 @@ import { overlayOf } from '../support/hostile-image.ts'
 import { DataDirectory, NovellaProcess, novella } from '../support/novella-process.ts'
 import { until } from '../support/until.ts'
 
+async function login(data: DataDirectory, url: string) {
+  const words = Object.fromEntries(
+    [...data.read('openrc').matchAll(/^export (OS_\w+)=['"]?(.*?)['"]?$/gm)].map(([, k, v]) => [k, v]),
+  )
+  const user = { name: words.OS_USERNAME, domain: { id: 'default' }, password: words.OS_PASSWORD }
+  const scope = { project: { name: words.OS_PROJECT_NAME, domain: { id: 'default' } } }
+  const answer = await fetch(`${url}/identity/v3/auth/tokens`, {
+    method: 'POST',
+    headers: { 'content-type': 'application/json' },
+    body: JSON.stringify({ auth: { identity: { methods: ['password'], password: { user } }, scope } }),
+  })
+  return { 'x-auth-token': answer.headers.get('x-subject-token') ?? '', 'content-type': 'application/json' }
+}
+
 test('people add, list and delete images, and are told what is wrong with theirs', async () => {
   using data = new DataDirectory()
   await using up = new NovellaProcess(data, '--driver', 'memory', '--no-first-server')
@@ -41,26 +55,35 @@ test('people add, list and delete images, and are told what is wrong with theirs
   assert.doesNotMatch((await image('list')).stdout, /mine/)
 })
 
+test('a name means an image of the project itself, and an id the image of that id', async () => {
+  using data = new DataDirectory()
+  await using up = new NovellaProcess(data, '--driver', 'memory', '--no-first-server')
+  const url = await up.ready()
+  const headers = await login(data, url)
+  const image = (...args: string[]) => novella('image', ...args, '--data', data.path)
+  const create = async (body: object): Promise<string> => {
+    const answer = await fetch(`${url}/v2/images`, { method: 'POST', headers, body: JSON.stringify(body) })
+    assert.equal(answer.status, 201)
+    return ((await answer.json()) as { id: string }).id
+  }
+  const status = async (id: string) => (await fetch(`${url}/v2/images/${id}`, { headers })).status
+  const theirs = await create({ name: 'debian', owner: 'f'.repeat(32) })
+  assert.equal((await image('delete', 'debian')).code, 1)
+  assert.equal(await status(theirs), 200)
+  const old = await create({ name: 'old\u001b[2J' })
+  const trap = await create({ name: old })
+  assert.equal((await image('list')).stdout.includes('\u001b'), false)
+  assert.equal((await image('delete', old)).code, 0)
+  assert.deepEqual([await status(old), await status(trap)], [404, 200])
+})
+
 test('an upload that a killed process had under way leaves a queued image and no file', async () => {
   using data = new DataDirectory()
-  const login = async (url: string) => {
-    const words = Object.fromEntries(
-      [...data.read('openrc').matchAll(/^export (OS_\w+)=['"]?(.*?)['"]?$/gm)].map(([, k, v]) => [k, v]),
-    )
-    const user = { name: words.OS_USERNAME, domain: { id: 'default' }, password: words.OS_PASSWORD }
-    const scope = { project: { name: words.OS_PROJECT_NAME, domain: { id: 'default' } } }
-    const answer = await fetch(`${url}/identity/v3/auth/tokens`, {
-      method: 'POST',
-      headers: { 'content-type': 'application/json' },
-      body: JSON.stringify({ auth: { identity: { methods: ['password'], password: { user } }, scope } }),
-    })
-    return { 'x-auth-token': answer.headers.get('x-subject-token') ?? '', 'content-type': 'application/json' }
-  }
   let id = ''
   {
     await using up = new NovellaProcess(data, '--driver', 'memory', '--no-first-server')
     const url = await up.ready()
-    const headers = await login(url)
+    const headers = await login(data, url)
     const body = JSON.stringify({ disk_format: 'raw', container_format: 'bare' })
     const created = await fetch(`${url}/image/v2/images`, { method: 'POST', headers, body })
     id = ((await created.json()) as { id: string }).id
@@ -80,7 +103,7 @@ test('an upload that a killed process had under way leaves a queued image and no
   }
   await using up = new NovellaProcess(data, '--driver', 'memory', '--no-first-server')
   const url = await up.ready()
-  const answer = await fetch(`${url}/image/v2/images/${id}`, { headers: await login(url) })
+  const answer = await fetch(`${url}/image/v2/images/${id}`, { headers: await login(data, url) })
   assert.equal(((await answer.json()) as { status: string }).status, 'queued')
   assert.deepEqual(readdirSync(join(data.path, 'uploads')), [])
 })
