@@ -17,6 +17,7 @@ const BENCHES = [
   'upload-image',
   'start-to-ready',
   'boot-to-prompt',
+  'disks',
 ] as const
 
 const wanted = process.argv.slice(2)

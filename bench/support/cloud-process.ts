@@ -82,21 +82,22 @@ export class CloudProcess implements AsyncDisposable {
   }
 
   /** Asks for a server (or `count`); answered with 202, not built yet. */
-  async createServer(name: string, count = 1): Promise<string> {
+  async createServer(name: string, count = 1, wish: object = {}): Promise<string> {
     const server = {
       name,
       flavorRef: TINY_FLAVOR_ID,
       imageRef: TINY_IMAGE_ID,
       networks: [{ uuid: SHARED_NETWORK_ID }],
       max_count: count,
+      ...wish,
     }
-    const answer = await this.#ask('POST', '/servers', { server })
+    const answer = await this.ask('POST', '/servers', { server })
     const { server: created } = (await answer.json()) as { server: ShownServer }
     return created.id
   }
 
   async readServer(id: string): Promise<ShownServer> {
-    const answer = await this.#ask('GET', `/servers/${id}`)
+    const answer = await this.ask('GET', `/servers/${id}`)
     return ((await answer.json()) as { server: ShownServer }).server
   }
 
@@ -112,8 +113,17 @@ export class CloudProcess implements AsyncDisposable {
 
   /** How many servers are ACTIVE, as the first page of a thousand shows. */
   async countActive(): Promise<number> {
-    const answer = await this.#ask('GET', '/servers?limit=1000&status=ACTIVE')
+    const answer = await this.ask('GET', '/servers?limit=1000&status=ACTIVE')
     return ((await answer.json()) as { servers: unknown[] }).servers.length
+  }
+
+  async readImage(id: string): Promise<{ status: string }> {
+    const answer = await fetch(`${this.url}/v2/images/${id}`, { headers: this.#headers })
+    return (await answer.json()) as { status: string }
+  }
+
+  async deleteImage(id: string): Promise<void> {
+    await fetch(`${this.url}/v2/images/${id}`, { method: 'DELETE', headers: { ...this.#headers, 'content-type': '' } })
   }
 
   /** The id of a server's first port. */
@@ -127,7 +137,7 @@ export class CloudProcess implements AsyncDisposable {
   /** Cuts a server's power and waits until it is off. */
   async stopServer(id: string): Promise<void> {
     await this.untilActive(id)
-    await this.#ask('POST', `/servers/${id}/action`, { 'os-stop': null })
+    await this.ask('POST', `/servers/${id}/action`, { 'os-stop': null })
     const deadline = performance.now() + PATIENCE_MS
     while ((await this.readServer(id)).status !== 'SHUTOFF') {
       if (performance.now() > deadline) throw new Error(`Server ${id} does not stop.`)
@@ -137,7 +147,7 @@ export class CloudProcess implements AsyncDisposable {
 
   /** Deletes a server and waits until it is gone. */
   async deleteServer(id: string): Promise<void> {
-    await this.#ask('DELETE', `/servers/${id}`)
+    await this.ask('DELETE', `/servers/${id}`)
     const deadline = performance.now() + PATIENCE_MS
     while ((await fetch(this.at(`/servers/${id}`), { headers: this.#headers })).status !== 404) {
       if (performance.now() > deadline) throw new Error(`Server ${id} does not go.`)
@@ -145,7 +155,8 @@ export class CloudProcess implements AsyncDisposable {
     }
   }
 
-  async #ask(method: string, path: string, body?: object): Promise<Response> {
+  /** A request under the project. @throws Error for an answer other than 2xx. */
+  async ask(method: string, path: string, body?: object): Promise<Response> {
     const answer = await fetch(this.at(path), {
       method,
       headers: this.#headers,

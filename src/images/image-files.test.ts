@@ -67,7 +67,7 @@ test('a newer build leaves the disks of existing servers on the older one, with 
   const servers = join(directory, 'servers')
   await mkdir(servers)
   const owner = { uid: process.getuid?.() ?? 0, gid: process.getgid?.() ?? 0 }
-  const host = { imagesDir: images, qemuImg: 'qemu-img', findUser: () => owner }
+  const host = { imagesDir: images, findUser: () => owner }
   const newDisk = async (serverId: string) => {
     const files = serverFiles(servers, serverId)
     await ensureOverlay({ serverId, imageId: ID, sizeGib: 1 }, files, host)

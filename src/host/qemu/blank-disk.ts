@@ -23,7 +23,7 @@ export async function makeBlankDisk(disk: BlankDiskPlan, files: ServerFiles, pro
   for (const leftover of [unfinished, raw]) await rm(leftover, { force: true })
   await demandSpace(dirname(path), SPACE_TO_SPARE_BYTES)
   try {
-    if (disk.content === 'nothing') await createDisk(programs.qemuImg, unfinished, disk.sizeMib * MIB)
+    if (disk.content === 'nothing') await createDisk(unfinished, disk.sizeMib * MIB)
     else {
       const count = (await readdir(files.directory)).filter(isLocalDisk).length
       await prepare(disk, raw, count, programs)

@@ -217,11 +217,11 @@ export class QemuDisks {
   }
 
   async #copy(serverId: string, guest: Guest, node: string, target: string): Promise<void> {
-    const { guests, programs } = this.#options
+    const { guests } = this.#options
     const user = userOf(guest)
     try {
       const make = async (bytes: number): Promise<void> => {
-        await createDisk(programs.qemuImg, target, bytes)
+        await createDisk(target, bytes)
         await chmod(target, 0o600)
         if (user) await chown(target, user.uid, user.gid)
       }

@@ -148,14 +148,14 @@ export class QemuDriver implements HostDriver {
   }
 
   async ensureDisk(disk: DiskPlan): Promise<void> {
-    const { guests, disks, launcher, programs } = this.#ready
+    const { guests, disks, launcher } = this.#ready
     const { imagesDir } = this.#options
     const { serverId, imageId } = disk
     await this.#locks.run(serverId, async () => {
       const files = guests.files(serverId)
       if (existsSync(files.disk)) return
       const findUser = () => launcher.ensureUser(files)
-      const make = () => ensureOverlay(disk, files, { imagesDir, findUser, qemuImg: programs.qemuImg })
+      const make = () => ensureOverlay(disk, files, { imagesDir, findUser })
       await disks.stored.bases.use({ kind: 'image', imageId }, make).catch(rejectAsHostError)
     })
   }

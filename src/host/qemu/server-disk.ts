@@ -3,10 +3,10 @@ import { chmod, chown, mkdir, open, readFile, readlink, rename, rm } from 'node:
 import { basename, dirname, join } from 'node:path'
 import { syncDirectory } from '../durable-file.ts'
 import { type DiskPlan, type HardwarePlan, HostError } from '../host-driver.ts'
-import { run } from '../run-program.ts'
 import { isBuildOf } from '../volumes/bases.ts'
 import { DiskShelf } from '../volumes/disk-shelf.ts'
 import { bootFile } from '../volumes/image-maker.ts'
+import { writeEmptyQcow2 } from './empty-qcow2.ts'
 import { demandSpace } from './host-facts.ts'
 import { type Qcow2Header, readQcow2Header } from './qcow2-header.ts'
 import type { DirectBoot } from './qemu-args.ts'
@@ -39,7 +39,7 @@ export function imageDisk(imagesDir: string, imageId: string): string {
 export async function ensureOverlay(
   plan: DiskPlan,
   files: ServerFiles,
-  host: { imagesDir: string; qemuImg: string; findUser: () => { uid: number; gid: number } },
+  host: { imagesDir: string; findUser: () => { uid: number; gid: number } },
 ): Promise<void> {
   if (existsSync(files.disk)) return
   const base = await newestDisk(host.imagesDir, plan.imageId)
@@ -49,21 +49,8 @@ export async function ensureOverlay(
   await mkdir(files.directory, { recursive: true })
   await chmod(files.directory, 0o711)
   await rm(files.unfinishedDisk, { force: true })
-  const argv = [
-    host.qemuImg,
-    'create',
-    '-q',
-    '-f',
-    'qcow2',
-    '-b',
-    base,
-    '-F',
-    'qcow2',
-    files.unfinishedDisk,
-    `${bytes}`,
-  ]
   try {
-    await run(argv, { timeoutMs: 30_000 })
+    await writeEmptyQcow2(files.unfinishedDisk, bytes, base)
   } catch (cause) {
     await rm(files.unfinishedDisk, { force: true })
     await demandSpace(dirname(files.directory), SPACE_FOR_OVERLAY_BYTES)

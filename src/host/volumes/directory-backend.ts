@@ -100,7 +100,7 @@ export class DirectoryBackend implements VolumeBackend {
   async #make(volumeId: string, bytes: number, source: VolumeSource | null): Promise<void> {
     const { qemuImg } = this.#options
     if (source === null) {
-      await this.#volumes.make(volumeId, (file) => createDisk(qemuImg, file, bytes))
+      await this.#volumes.make(volumeId, (file) => createDisk(file, bytes))
     } else if (source.kind === 'volume') {
       const other = source.volumeId
       // Asked before it is waited for: two that wait for each other cannot both be missing.
@@ -114,7 +114,7 @@ export class DirectoryBackend implements VolumeBackend {
     } else {
       await this.bases.use(source, async (base) => {
         const size = Math.max(bytes, base.virtualBytes)
-        await this.#volumes.make(volumeId, (file) => createOverlay(qemuImg, file, base.file, size))
+        await this.#volumes.make(volumeId, (file) => createOverlay(file, base.file, size))
       })
     }
   }

@@ -5,6 +5,7 @@
 import { rm } from 'node:fs/promises'
 import { dirname } from 'node:path'
 import { HostError } from '../host-driver.ts'
+import { writeEmptyQcow2 } from '../qemu/empty-qcow2.ts'
 import { demandSpace } from '../qemu/host-facts.ts'
 import { CommandError, run } from '../run-program.ts'
 import type { StoredVolume } from './volume-backend.ts'
@@ -16,16 +17,15 @@ const COPY_MS = 4 * 60 * 60_000
 export const SPACE_TO_SPARE_BYTES = 64 * 1024 * 1024
 
 /** @throws HostError `noSpace`, and what else `asHostError` makes of a failure. */
-export async function createDisk(qemuImg: string, target: string, bytes: number): Promise<void> {
+export async function createDisk(target: string, bytes: number): Promise<void> {
   await demandSpace(dirname(target), SPACE_TO_SPARE_BYTES)
-  await runOn(target, [qemuImg, 'create', '-q', '-f', 'qcow2', target, `${bytes}`], QUICK_MS)
+  await makeTarget(target, () => writeEmptyQcow2(target, bytes))
 }
 
 /** A disk that leans on `base`. */
-export async function createOverlay(qemuImg: string, target: string, base: string, bytes: number): Promise<void> {
+export async function createOverlay(target: string, base: string, bytes: number): Promise<void> {
   await demandSpace(dirname(target), SPACE_TO_SPARE_BYTES)
-  const argv = [qemuImg, 'create', '-q', '-f', 'qcow2', '-b', base, '-F', 'qcow2', target, `${bytes}`]
-  await runOn(target, argv, QUICK_MS)
+  await makeTarget(target, () => writeEmptyQcow2(target, bytes, base))
 }
 
 /** A disk of its own with what `source` holds; nobody else may write that meanwhile. */
@@ -56,9 +56,12 @@ const fileWords = (prefix: string, path: string): string[] => [
 ]
 
 /** Runs a command that makes `target`, which is gone when it fails. */
-async function runOn(target: string, argv: readonly string[], timeoutMs: number): Promise<void> {
+const runOn = (target: string, argv: readonly string[], timeoutMs: number): Promise<void> =>
+  makeTarget(target, () => run(argv, { timeoutMs }))
+
+async function makeTarget(target: string, make: () => Promise<unknown>): Promise<void> {
   try {
-    await run(argv, { timeoutMs })
+    await make()
   } catch (error) {
     await rm(target, { force: true })
     throw asHostError(error)
@@ -67,11 +70,13 @@ async function runOn(target: string, argv: readonly string[], timeoutMs: number)
 
 /** `qemu-img` tells failures apart in words only; these two have been the same in every version. */
 function asHostError(error: unknown): unknown {
-  if (!(error instanceof CommandError)) return error
-  if (error.stderr.includes('No space left on device')) {
+  const isFull = (error as NodeJS.ErrnoException).code === 'ENOSPC'
+  if (!isFull && !(error instanceof CommandError)) return error
+  const said = error instanceof CommandError ? error.stderr : ''
+  if (isFull || said.includes('No space left on device')) {
     return new HostError('noSpace', 'The host has no space left for the disk.', { cause: error })
   }
-  if (/Failed to (get|lock)|lock/.test(error.stderr)) {
+  if (/Failed to (get|lock)|lock/.test(said)) {
     return new HostError('unreachable', 'The disk is in use by a server that starts or ends.', { cause: error })
   }
   return new HostError('startFailed', 'The disk could not be made.', { cause: error })
