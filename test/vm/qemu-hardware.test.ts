@@ -1,10 +1,11 @@
 /** Machines as images ask for them, started by the driver: QEMU says what they are made of, and guests boot on them. */
 import assert from 'node:assert/strict'
-import { copyFile, readFile, stat } from 'node:fs/promises'
+import { copyFile, readFile, rm, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { DEFAULT_HARDWARE, type HardwarePlan, type PortPlan, type ServerPlan } from '../../src/host/host-driver.ts'
 import { readObjects } from '../../src/host/qemu/qmp-client.ts'
+import { run } from '../../src/host/run-program.ts'
 import type { ServerDisk } from '../../src/host/volume-host.ts'
 import { buildTiny } from '../../src/images/tiny/build-tiny.ts'
 import { newId } from '../../src/lib/ids.ts'
@@ -149,6 +150,28 @@ test('a machine that there is not is refused, and nothing runs', async () => {
   const kernel = { kernelImageId: newId(), ramdiskImageId: null, cmdline: '' }
   await assert.rejects(opened.newServer({ kernel }), failsAs('noImage', /kernel/))
   for (const { power } of await opened.world.driver.readServers()) assert.equal(power, 'off')
+})
+
+test('UEFI starts what is on the disk of the server, also on a pc', async () => {
+  const tiny = await buildTiny({ cacheDir })
+  await using opened = await openWorld()
+  const { world } = opened
+  const raw = join(world.directory, 'esp.raw')
+  const steps = [
+    ['truncate', '--size=64M', raw],
+    ['mformat', '-i', raw, '-F', '::'],
+    ['mmd', '-i', raw, '::/EFI', '::/EFI/BOOT'],
+    // A kernel is a program for UEFI.
+    ['mcopy', '-i', raw, join(tiny.directory, 'kernel'), '::/EFI/BOOT/BOOTX64.EFI'],
+  ]
+  for (const [program, ...args] of steps) await run([`/usr/bin/${program}`, ...args], { timeoutMs: 30_000 })
+  const imageId = newId()
+  const { size } = await stat(raw)
+  await world.driver.ensureImage({ imageId, file: raw, diskFormat: 'raw', virtualBytes: size })
+  await rm(raw)
+  const { serverId } = await opened.newServer({ firmware: 'uefi', machine: 'pc' }, { imageId, ramMib: 256 })
+  const started = /BdsDxe: starting Boot\d+ .* from PciRoot/
+  await until('the firmware starts it', async () => started.test(await world.driver.readConsole(serverId)))
 })
 
 test('Linux logs in on UEFI, by a kernel and a RAM disk that are images, with the command line it was given', async () => {
