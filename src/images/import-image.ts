@@ -15,7 +15,7 @@ import { removeImageBytes } from './image-writer.ts'
 import { pump } from './pump.ts'
 import { ImageReceiver, NoRoomError, type Received } from './receive-image.ts'
 import { columnsOf, hasBytes, publishImage, saveQueued } from './settle-image.ts'
-import { ensureUploadsDirectory, moveUpload, readRoom, uploadFile } from './upload-files.ts'
+import { ensureUploadsDirectory, hasRoomFor, moveUpload, uploadFile } from './upload-files.ts'
 import { openDownload, readInside, WebDownloadError } from './web-download.ts'
 
 /** Body of `POST /images/{id}/import` under `method`. */
@@ -106,10 +106,10 @@ export function importImage(parts: ImageActionParts): Action<ImportInput, Step, 
       const inside = readInside(config.webDownloadInside)
       const { body, lengthBytes = 0 } = await openDownload(uri, { inside, signal: ending.signal })
       const most = await assertImageBytes(parts, db.read, image.projectId ?? '', lengthBytes)
-      if ((await readRoom(config)) < lengthBytes) throw new NoRoomError('There is not enough room for the image.')
+      if (!(await hasRoomFor(config, lengthBytes))) throw new NoRoomError('There is not enough room for the image.')
       await ensureUploadsDirectory(config)
       session.receiver = await ImageReceiver.begin(uploadFile(config, image.id, 'part'))
-      await pump(body, session, session.receiver, most)
+      await pump(body, session, session.receiver, { mostBytes: most, hasRoom: () => hasRoomFor(config, 0) })
       const received = await session.receiver.finish()
       await moveUpload(config, image.id, 'part', 'staged')
       return received

@@ -1,10 +1,13 @@
 import type { Readable } from 'node:stream'
 import type { UploadSession } from './image-uploads.ts'
 import { UploadAbortedError } from './image-uploads.ts'
-import type { ImageReceiver } from './receive-image.ts'
+import { type ImageReceiver, NoRoomError } from './receive-image.ts'
 
 /** How long the other side may be silent, in milliseconds. However slow it is, as long as bytes come they are taken. */
 export const SILENCE_MS = 60_000
+
+/** After how many bytes it is looked whether there is room for more: others fill the disk too. */
+const LOOK_EVERY_BYTES = 8 * 1024 * 1024
 
 /** Nothing came for too long. */
 export class StalledError extends Error {
@@ -20,20 +23,21 @@ export class TooManyBytesError extends Error {
  * Gives a receiver all that a stream has. What is left of the stream when this ends early stays in it: to destroy it
  * would take the connection away, and the answer with it.
  * @param session its `interrupt` ends the wait for the next bytes.
- * @param limitBytes what the receiver may have in all.
- * @throws StalledError, TooManyBytesError, UploadAbortedError; what the stream and the receiver throw.
+ * @param limits `mostBytes`: what the receiver may have in all; `hasRoom`: whether the disk takes more.
+ * @throws StalledError, TooManyBytesError, NoRoomError, UploadAbortedError; what the stream and the receiver throw.
  */
 export async function pump(
   body: Readable,
   session: Pick<UploadSession, 'interrupt' | 'isAborted'>,
   receiver: ImageReceiver,
-  limitBytes: number,
+  { mostBytes, hasRoom }: { mostBytes: number; hasRoom: () => Promise<boolean> },
 ): Promise<void> {
   const chunks = body.iterator({ destroyOnReturn: false })
   const silence = setTimeout(
     () => session.interrupt?.(new StalledError(`No data came for ${SILENCE_MS / 1000} seconds.`)),
     SILENCE_MS,
   )
+  let lookAtBytes = receiver.sizeBytes + LOOK_EVERY_BYTES
   try {
     for (;;) {
       if (session.isAborted) throw new UploadAbortedError()
@@ -42,10 +46,14 @@ export async function pump(
         chunks.next().then(resolve, reject)
       })
       if (done) return
-      if (receiver.sizeBytes + value.length > limitBytes) {
-        throw new TooManyBytesError(`More than ${limitBytes} bytes come; this image may have no more.`)
+      if (receiver.sizeBytes + value.length > mostBytes) {
+        throw new TooManyBytesError(`More than ${mostBytes} bytes come; this image may have no more.`)
       }
       await receiver.take(value)
+      if (receiver.sizeBytes >= lookAtBytes) {
+        if (!(await hasRoom())) throw new NoRoomError('There is not enough room for the image.')
+        lookAtBytes = receiver.sizeBytes + LOOK_EVERY_BYTES
+      }
       silence.refresh()
     }
   } finally {

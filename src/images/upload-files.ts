@@ -122,3 +122,10 @@ export async function readRoom(config: Pick<Config, 'data'>): Promise<number> {
   const { bavail, bsize } = await statfs(config.data)
   return bavail * bsize
 }
+
+/** What must be left beside images that arrive, for the database above all. */
+const SPARE_BYTES = 64 * 1024 * 1024
+
+/** Whether so many bytes fit, and enough is left then. */
+export const hasRoomFor = async (config: Pick<Config, 'data'>, bytes: number): Promise<boolean> =>
+  (await readRoom(config)) >= bytes + SPARE_BYTES

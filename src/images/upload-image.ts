@@ -21,12 +21,10 @@ import { isBeingMade } from './image-writer.ts'
 import { pump, StalledError, TooManyBytesError } from './pump.ts'
 import { ImageReceiver, NoRoomError, type Received } from './receive-image.ts'
 import { columnsOf, publishImage, requeueImage } from './settle-image.ts'
-import { ensureUploadsDirectory, moveUpload, readRoom, removeUpload, uploadFile } from './upload-files.ts'
+import { ensureUploadsDirectory, hasRoomFor, moveUpload, removeUpload, uploadFile } from './upload-files.ts'
 
 /** How long a client that sends parts may be away, in milliseconds. */
 const RESUME_MS = 3_600_000
-/** What must be left beside the image, for the database above all. */
-const SPARE_BYTES = 64 * 1024 * 1024
 
 export interface UploadWish {
   imageId: string
@@ -158,7 +156,7 @@ export const beingMade = (imageId: string): ApiError =>
 
 async function demandRoom(cloud: Cloud, projectId: string, neededBytes: number): Promise<void> {
   await assertImageBytes(cloud, cloud.db.read, projectId, neededBytes)
-  if ((await readRoom(cloud.config)) < neededBytes + SPARE_BYTES) {
+  if (!(await hasRoomFor(cloud.config, neededBytes))) {
     throw inCallersTerms(new NoRoomError('There is not enough room for the image.'))
   }
 }
@@ -171,7 +169,7 @@ async function takeBytes(cloud: Cloud, session: UploadSession, wish: UploadWish)
   const most = await assertImageBytes(cloud, cloud.db.read, session.projectId, 0)
   const limit = range === undefined ? most : Math.min(most, (range.to ?? 0) + 1)
   const before = receiver.sizeBytes
-  await pump(wish.body, session, receiver, limit)
+  await pump(wish.body, session, receiver, { mostBytes: limit, hasRoom: () => hasRoomFor(cloud.config, 0) })
   if (range === undefined) return true
   if (receiver.sizeBytes - before < range.to + 1 - (range.from ?? 0)) {
     throw new BrokenOffError('Content-Range names more bytes than came.')
