@@ -3,6 +3,7 @@ import type { Action, Save } from '../actions/action.ts'
 import { acceptAction } from '../actions/journal.ts'
 import type { Reader, Tx } from '../db/database.ts'
 import type { TaskState } from '../db/schema.ts'
+import type { ImageStatus } from '../db/volume-schema.ts'
 import type { ImageFile, ImageOrigin } from '../host/volume-host.ts'
 import { adoptImageFile, dropImage, setImageStatus } from '../images/image-writer.ts'
 import { newId } from '../lib/ids.ts'
@@ -22,7 +23,7 @@ const DEADLINE_MS = 2 * 3_600_000
  * for its hashes, and then `active`.
  *
  *   takeImage → markSaving → adopt [→ rotate]
- *       └────────────┴─────────┴──→ dropImage      no image, and the server as before
+ *       └────────────┴─────────┴──→ dropImage      no image, and the server as before; a backup that is active stays
  */
 function snapshotAction(
   parts: ActionParts,
@@ -78,7 +79,9 @@ function snapshotAction(
         }
       },
       async dropImage({ server, input }) {
-        const save = await dropImage(parts, input.imageId)
+        // It is done; only older backups could not be removed, and the next backup tries again.
+        const isDone = (await readStatus(db.read, input)) === 'active'
+        const save = isDone ? async () => {} : await dropImage(parts, input.imageId)
         return {
           done: true,
           async save(tx) {
@@ -90,7 +93,10 @@ function snapshotAction(
     },
     failed: ({ input }) => ({
       go: 'dropImage',
-      save: (tx) => setImageStatus(tx, input.imageId, 'queued', clock.now()),
+      async save(tx) {
+        if ((await readStatus(tx, input)) === 'active') return
+        await setImageStatus(tx, input.imageId, 'queued', clock.now())
+      },
     }),
     async abandoned(tx, serverId) {
       // The row stays, so that whoever deletes it has the bytes removed then.
@@ -123,8 +129,11 @@ function takeImage({ server, disks, host, input }: ServerSubject & { input: Snap
   return host.ensureImageOf(input.imageId, origin)
 }
 
-async function isThere(read: Reader, { imageId }: SnapshotInput): Promise<boolean> {
-  return (await read.selectFrom('images').select('id').where('id', '=', imageId).executeTakeFirst()) !== undefined
+const isThere = async (read: Reader, input: SnapshotInput): Promise<boolean> =>
+  (await readStatus(read, input)) !== undefined
+
+async function readStatus(read: Reader, { imageId }: SnapshotInput): Promise<ImageStatus | undefined> {
+  return (await read.selectFrom('images').select('status').where('id', '=', imageId).executeTakeFirst())?.status
 }
 
 /** Backups of the same type that are one too many, not counting protected ones. */
