@@ -5,10 +5,12 @@ import type { Tx } from '../db/database.ts'
 import type { Row } from '../db/schema.ts'
 import { ApiError } from '../http/api-error.ts'
 import type { Caller } from '../http/policy.ts'
+import { assertImageBytes, assertImageCount } from '../images/image-quotas.ts'
 import { insertSnapshotImage } from '../images/image-writer.ts'
 import { newId } from '../lib/ids.ts'
 import { type ActionCall, type ActionRow, row } from './action-row.ts'
 import { listBlockDevices } from './block-device-store.ts'
+import { asComputeVolumeError } from './compute-errors.ts'
 import { afterDeviceChanges } from './device-changes.ts'
 import { openAction } from './open-action.ts'
 import { rootDeviceOf } from './server-disks.ts'
@@ -51,8 +53,7 @@ export const IMAGE_ROWS: Record<'createImage' | 'createBackup', ActionRow> = {
 /**
  * Accepts an image of a server: writes its row, `queued`, and opens the action.
  * @returns its id, which also stands in the answer's Location; nothing for a backup of which none is kept.
- * @throws ApiError itemNotFound; conflictingRequest for the state; forbidden for too many metadata items; badRequest for
- * a backup of a server that boots from a volume.
+ * @throws ApiError itemNotFound; conflictingRequest for the state; forbidden for quota; badRequest for a backup of a server that boots from a volume.
  */
 async function makeImage(
   { cloud, caller, serverId, body, links, once, setHeader }: ActionCall<ImageBody>,
@@ -74,6 +75,7 @@ async function makeImage(
       if (rotation && server.imageId === '') {
         throw new ApiError('badRequest', `Instance ${serverId} boots from a volume: make snapshots of that.`)
       }
+      await assertImageQuota(cloud, tx, server.projectId, name)
       await insertSnapshotImage(tx, {
         id: imageId,
         projectId: server.projectId,
@@ -120,6 +122,16 @@ async function leastMachine(tx: Tx, server: Row<'servers'>): Promise<{ minDiskGi
   }
   const image = await tx.selectFrom('images').select('minRamMib').where('id', '=', server.imageId).executeTakeFirst()
   return { minDiskGib: server.diskGib, minRamMib: image?.minRamMib ?? 0 }
+}
+
+/** Images of servers count as others do. @throws ApiError forbidden, as compute tells of quotas. */
+async function assertImageQuota(cloud: Cloud, tx: Tx, projectId: string, name: string): Promise<void> {
+  try {
+    await assertImageCount(cloud, tx, projectId)
+    await assertImageBytes(cloud, tx, projectId, 0)
+  } catch (error) {
+    throw asComputeVolumeError(error, name)
+  }
 }
 
 function assertMetadataQuota({ config }: Cloud, metadata: Record<string, string>): void {

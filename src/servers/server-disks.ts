@@ -42,6 +42,8 @@ export async function settleDisks(tx: Tx, serverId: string, now: number): Promis
 
 /** Nobody has the volume open any more: others may have it. */
 export async function freeVolume(tx: Tx, device: BlockDevice, now: number): Promise<void> {
+  // A task of the volume that ends right now looks at the attachment: one of the two comes first.
+  if (device.volumeId !== null) await lockVolume(tx, device.volumeId)
   await deleteBlockDevice(tx, device.id)
   if (device.volumeId === null) return
   if (await swapVolume(tx, device.volumeId, HELD, { status: 'available', statusBefore: null }, now)) return

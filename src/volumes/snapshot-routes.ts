@@ -9,6 +9,7 @@ import { sendOnce } from '../http/once.ts'
 import { acceptDeleteSnapshot, acceptNewSnapshot } from './new-snapshot.ts'
 import { findSnapshot, listSnapshots, type Snapshot, updateSnapshot } from './snapshot-store.ts'
 import { detailedSnapshotView, snapshotView, uosDetailedSnapshotView, uosSnapshotView } from './snapshot-view.ts'
+import { demandNoAction } from './volume-action.ts'
 import { readFlag, single, type VolumeCall, volumeRoute } from './volume-api.ts'
 import { type Columns, filtered, paged, readMetadataFilter } from './volume-list.ts'
 import { hasItems, scopeOf } from './volume-routes.ts'
@@ -147,7 +148,9 @@ export function snapshotRoutes(app: App, cloud: Cloud): void {
       await db.transaction(async (tx) => {
         const snapshot = await getSnapshot(tx, call)
         if (name === 'os-force_delete') return acceptDeleteSnapshot(cloud, tx, call.caller, snapshot, true)
-        await updateSnapshot(tx, snapshot.id, { status: readStatus(call.body[name]) }, call.now)
+        const status = readStatus(call.body[name])
+        if (status === 'available') await demandNoAction(tx, snapshot.id)
+        await updateSnapshot(tx, snapshot.id, { status }, call.now)
       })
     },
   })

@@ -20,7 +20,7 @@ import { type VolumeCall, volumeLinks, volumeRoute } from './volume-api.ts'
 import { paged } from './volume-list.ts'
 import { assertVolumeQuota } from './volume-quotas.ts'
 import { scopeOf } from './volume-routes.ts'
-import { Flag, Name } from './volume-schema.ts'
+import { Flag, isTrue, Name } from './volume-schema.ts'
 import { findVolume, lockVolume, swapVolume, updateVolume } from './volume-store.ts'
 import { readTypeNames } from './volume-type-store.ts'
 
@@ -86,11 +86,19 @@ function placeRoutes(app: App, cloud: Cloud, path: string, since: number): void 
     async handle(call) {
       const { caller, body, request, reply, now } = call
       return sendOnce(cloud, request, reply, 202, async (tx) => {
-        const { volume_id, name } = body.transfer
+        const { volume_id, name, no_snapshots } = body.transfer
+        const isBare = isTrue(no_snapshots)
         const volume = await findVolume(tx, caller, volume_id)
         if (!volume) throw new ApiError('itemNotFound', `Volume ${volume_id} could not be found.`)
         if (!(await swapVolume(tx, volume.id, ['available'], { status: 'awaiting-transfer' }, now))) {
           throw new ApiError('badRequest', `Volume ${volume.id} must be available; it is ${volume.status}.`)
+        }
+        // They lie with their volume, so they cannot stay behind.
+        if (isBare && (await listSnapshotsOf(tx, volume.id)).length > 0) {
+          throw new ApiError(
+            'badRequest',
+            `Volume ${volume.id} has snapshots, which would go with it. Delete them first.`,
+          )
         }
         const key = randomBytes(8).toString('hex')
         const transfer: Transfer = {
@@ -102,7 +110,8 @@ function placeRoutes(app: App, cloud: Cloud, path: string, since: number): void 
           createdAt: now,
         }
         await tx.insertInto('volumeTransfers').values(transfer).execute()
-        return { transfer: { ...fullView(call, transfer), auth_key: key } }
+        const said = call.version >= 55 ? { no_snapshots: isBare } : {}
+        return { transfer: { ...fullView(call, transfer), ...said, auth_key: key } }
       })
     },
   })
@@ -122,7 +131,7 @@ function placeRoutes(app: App, cloud: Cloud, path: string, since: number): void 
         if (!found) throw noTransfer(call)
         const volume = await lockVolume(tx, found.volumeId)
         const transfer = await readTransfer(tx, found.id)
-        if (!transfer) throw noTransfer(call)
+        if (!transfer || volume.status !== 'awaiting-transfer') throw noTransfer(call)
         if (!isKey(transfer, call.body.accept.auth_key)) {
           throw new ApiError('badRequest', `Invalid auth key for transfer ${transfer.id}.`)
         }

@@ -1,6 +1,7 @@
 import { type Static, Type } from 'typebox'
 import { ApiError } from '../http/api-error.ts'
 import { timestampB } from '../http/timestamps.ts'
+import { assertImageBytes, assertImageCount } from '../images/image-quotas.ts'
 import { insertSnapshotImage, setImageStatus } from '../images/image-writer.ts'
 import { newId } from '../lib/ids.ts'
 import { openAction } from './volume-action.ts'
@@ -29,7 +30,7 @@ const VISIBILITIES = ['private', 'shared', 'community', 'public'] as const
 
 /**
  * `os-volume_upload_image`: accepts to make an image of the volume, in the house format whatever format is asked for.
- * @throws ApiError badRequest for what cannot be made; forbidden for a public image, but to admins.
+ * @throws ApiError badRequest for what cannot be made; forbidden for a public image, but to admins; overLimit (quota).
  */
 export async function uploadToImage(call: VolumeActionCall<Static<typeof UploadWish>>): Promise<unknown> {
   const { cloud, tx, volume, wish, caller, now } = call
@@ -44,6 +45,8 @@ export async function uploadToImage(call: VolumeActionCall<Static<typeof UploadW
   const visibility = readVisibility(call)
   const ofImage: Record<string, string> = volume.imageMetadata === null ? {} : JSON.parse(volume.imageMetadata)
   const properties = Object.fromEntries(Object.entries(ofImage).filter(([key]) => !NOT_INHERITED.includes(key)))
+  await assertImageCount(cloud, tx, volume.projectId)
+  await assertImageBytes(cloud, tx, volume.projectId, 0)
   const imageId = newId()
   const image = await insertSnapshotImage(tx, {
     id: imageId,

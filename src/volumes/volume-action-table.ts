@@ -3,10 +3,10 @@ import { Type } from 'typebox'
 import type { VolumeStatus } from '../db/volume-schema.ts'
 import { ApiError } from '../http/api-error.ts'
 import { acceptDeleteVolume } from './delete-volume.ts'
-import { getUsableImage, imageMetadataOf, leastGibOf } from './new-volume.ts'
+import { assertMetadataQuota, getUsableImage, imageMetadataOf, leastGibOf } from './new-volume.ts'
 import { findSnapshot, listSnapshotsOf } from './snapshot-store.ts'
 import { UploadWish, uploadToImage } from './upload-to-image.ts'
-import { openAction, restingStatus } from './volume-action.ts'
+import { demandNoAction, openAction, restingStatus } from './volume-action.ts'
 import { demandStatus, row, type VolumeActionCall, type VolumeActionRow } from './volume-action-row.ts'
 import { demandVersion } from './volume-api.ts'
 import { assertVolumeQuota, assertVolumeSize } from './volume-quotas.ts'
@@ -54,7 +54,10 @@ export const VOLUME_ACTIONS: Record<string, VolumeActionRow> = {
   }),
 
   'os-set_image_metadata': row(Type.Object({ metadata: Metadata }), { status: 200 }, async (call) => {
-    const metadata = { ...imageMetadata(call), ...call.wish.metadata }
+    const before = imageMetadata(call)
+    const metadata = { ...before, ...call.wish.metadata }
+    // What came with an image may be more.
+    if (Object.keys(metadata).length > Object.keys(before).length) assertMetadataQuota(call.cloud, metadata)
     await updateVolume(call.tx, call.volume.id, { imageMetadata: JSON.stringify(metadata) }, call.now)
     return { metadata }
   }),
@@ -106,6 +109,8 @@ export const VOLUME_ACTIONS: Record<string, VolumeActionRow> = {
       if ((status === 'available' && resting !== 'available') || (status === 'in-use' && resting !== 'in-use')) {
         throw new ApiError('badRequest', `Volume ${volume.id} cannot be ${status}: its attachments say ${resting}.`)
       }
+      if (status === resting) await demandNoAction(tx, volume.id)
+      await tx.deleteFrom('volumeTransfers').where('volumeId', '=', volume.id).execute()
       await updateVolume(tx, volume.id, { status, statusBefore: null }, now)
     },
   ),

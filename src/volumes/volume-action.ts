@@ -6,7 +6,7 @@ import type { Reader, Tx } from '../db/database.ts'
 import type { VolumeStatus } from '../db/volume-schema.ts'
 import { type HostDriver, HostError } from '../host/host-driver.ts'
 import { ApiError } from '../http/api-error.ts'
-import { updateVolume, type Volume } from './volume-store.ts'
+import { lockVolume, updateVolume, type Volume } from './volume-store.ts'
 
 /** What actions need of the cloud. */
 export type VolumeParts = Pick<Cloud, 'config' | 'db' | 'clock' | 'hosts' | 'log'>
@@ -90,13 +90,19 @@ export async function restAfter(
   task: VolumeStatus,
   change: Partial<Volume> = {},
 ): Promise<void> {
-  const { status } = await tx
-    .selectFrom('volumes')
-    .select('status')
-    .where('id', '=', volumeId)
-    .executeTakeFirstOrThrow()
+  // Whoever takes the attachment away meanwhile waits, and then sees the status that is written here.
+  const { status } = await lockVolume(tx, volumeId)
   const rest = status === task ? { status: await restingStatus(tx, volumeId), statusBefore: null } : {}
   await updateVolume(tx, volumeId, { ...change, ...rest }, parts.clock.now())
+}
+
+/**
+ * Demands that nothing is under way: a status set by hand must let nobody in while bytes are being changed or removed.
+ * @throws ApiError conflictingRequest.
+ */
+export async function demandNoAction(read: Reader, resourceId: string): Promise<void> {
+  if (!(await findOpenAction(read, resourceId))) return
+  throw new ApiError('conflictingRequest', `Something else is being done with ${resourceId}; try again later.`)
 }
 
 /**
@@ -111,9 +117,7 @@ export async function openAction<Input>(
   input: Input,
   asker: Asker,
 ): Promise<void> {
-  if (await findOpenAction(tx, resourceId)) {
-    throw new ApiError('conflictingRequest', `Something else is being done with ${resourceId}; try again later.`)
-  }
+  await demandNoAction(tx, resourceId)
   await acceptAction(tx, action, resourceId, input, asker, cloud.clock.now())
   tx.onCommit(() => cloud.runner.nudge())
 }
