@@ -4,6 +4,7 @@
  *   DATA/uploads/ID.part      arriving; nobody else touches it, and at the next start it goes
  *   DATA/uploads/ID.staged    arrived, waits to be imported
  *   DATA/uploads/ID           an active image's; never changed
+ *   DATA/uploads/ID.adopted   the same for a moment, while it gets its name
  *
  * Only names of images become names of files; those are checked when they come in.
  */
@@ -85,7 +86,8 @@ export async function removeUpload(
  */
 export async function adoptAsUpload(config: Pick<Config, 'data'>, imageId: string, file: string): Promise<void> {
   await ensureUploadsDirectory(config)
-  const part = uploadFile(config, imageId, 'part')
+  // Not the name of what arrives: that is cleared at a start, with the image it is of.
+  const part = `${uploadFile(config, imageId, 'whole')}.adopted`
   await rm(part, { force: true })
   try {
     await link(file, part)

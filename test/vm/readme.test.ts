@@ -46,9 +46,14 @@ test('the first steps of the README work as they are written', async () => {
   await typed(FIRST_STEPS)
 })
 
-test('the page about networks goes on from there, and works as it is written', async () => {
-  const server = FIRST_STEPS.findIndex((block) => block.includes('api POST servers '))
-  const networks = blocksOf(read('docs/networks.md'))
-  assert.ok(server > 0 && networks.length >= 6)
-  await typed([...FIRST_STEPS.slice(0, server + 1), ...networks])
-})
+for (const [page, least] of [
+  ['networks', 6],
+  ['volumes', 5],
+] as const) {
+  test(`the page about ${page} goes on from there, and works as it is written`, async () => {
+    const server = FIRST_STEPS.findIndex((block) => block.includes('api POST servers '))
+    const blocks = blocksOf(read(`docs/${page}.md`))
+    assert.ok(server > 0 && blocks.length >= least)
+    await typed([...FIRST_STEPS.slice(0, server + 1), ...blocks])
+  })
+}
