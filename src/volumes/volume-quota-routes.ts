@@ -118,9 +118,9 @@ const readDefaults = async (cloud: Cloud): Promise<VolumeFigures> =>
 
 function readLimit(known: VolumeFigures, name: string, most: unknown): number {
   if (!Object.hasOwn(known, name)) throw new ApiError('badRequest', `There is no quota of ${name}.`)
-  const limit = Number(most)
-  const isFine = (typeof most === 'number' || /^(-1|\d{1,9})$/.test(String(most))) && Number.isInteger(limit)
-  if (isFine && limit >= -1 && limit <= 2_147_483_647) return limit
+  const isDigits = typeof most === 'string' && /^(-1|\d{1,9})$/.test(most)
+  const limit = isDigits || typeof most === 'number' ? Number(most) : Number.NaN
+  if (Number.isInteger(limit) && limit >= -1 && limit <= 2_147_483_647) return limit
   throw new ApiError('badRequest', `The quota of ${name} must be a whole number from -1, which is no limit.`)
 }
 

@@ -15,7 +15,8 @@ export const Flag = Type.Union([
   Type.Integer({ minimum: 0, maximum: 1 }),
   Type.String({ pattern: '^([Tt]rue|TRUE|[Tt]|[Yy]es|[Yy]|[Oo]n|1|[Ff]alse|FALSE|[Ff]|[Nn]o|[Nn]|[Oo]ff|0)$' }),
 ])
-export const isTrue = (flag: unknown): boolean => flag === true || /^(1|true|t|yes|y|on)$/i.test(String(flag ?? ''))
+export const isTrue = (flag: unknown): boolean =>
+  flag === true || flag === 1 || (typeof flag === 'string' && /^(1|true|t|yes|y|on)$/i.test(flag))
 
 export const Metadata = Type.Record(Type.String({ pattern: '^[^\\u0000]{1,255}$' }), Type.String({ maxLength: 255 }), {
   additionalProperties: false,

@@ -308,6 +308,8 @@ for (const database of DATABASES) {
       const value = fc.oneof(
         fc.jsonValue({ maxDepth: 2 }),
         fc.constantFrom('public', 'shared', '\ud800', 'raw', ['a', 'a']),
+        // What cannot be made a text.
+        fc.constantFrom({ toString: 0 }, [{ toString: 0, valueOf: 0 }]),
       )
       const change = fc.record({
         op: fc.constantFrom('add', 'replace', 'remove', 'x'),

@@ -171,6 +171,8 @@ for (const database of DATABASES) {
       const value = fc.oneof(
         fc.jsonValue({ maxDepth: 2 }),
         fc.constantFrom(0, -1, 1.5, '1', 'true', 'x'.repeat(300), id, snapshotId, [], {}, null),
+        // What cannot be made a text.
+        fc.constantFrom({ toString: 0 }, [{ toString: 0, valueOf: 0 }]),
       )
       const withMembers = (...members: string[]) =>
         fc.dictionary(fc.constantFrom(...members, 'toString', 'x'), value, { maxKeys: 5 })
