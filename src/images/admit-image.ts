@@ -2,8 +2,6 @@
 import type { Cloud } from '../cloud.ts'
 import type { Row } from '../db/schema.ts'
 import { HostError } from '../host/host-driver.ts'
-import { openFileSource } from './formats/file-source.ts'
-import { inspectImage } from './formats/inspect-image.ts'
 import type { Accepted, Verdict } from './formats/verdict.ts'
 import { NoRoomError } from './receive-image.ts'
 import { type UploadStage, uploadFile } from './upload-files.ts'
@@ -42,6 +40,11 @@ export async function inspectUpload(
   { id, diskFormat }: Pick<Row<'images'>, 'id' | 'diskFormat'>,
   stage: UploadStage,
 ): Promise<Accepted> {
+  // Two dozen files that a start without uploads need not wait for.
+  const [{ openFileSource }, { inspectImage }] = await Promise.all([
+    import('./formats/file-source.ts'),
+    import('./formats/inspect-image.ts'),
+  ])
   await using source = await openFileSource(uploadFile(config, id, stage))
   const verdict = await inspectImage(source, diskFormat ?? '', { maxVirtualBytes: config.largestImageGib * GIB })
   if (verdict.refusal) throw new RefusedImageError(verdict)

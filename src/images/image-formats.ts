@@ -1,5 +1,5 @@
 /** Formats that are taken: of disks those the inspection knows, of containers those with one disk or kernel in them. */
-import { INSPECTED_FORMATS } from './formats/inspect-image.ts'
+import { INSPECTED_FORMATS } from './formats/format-names.ts'
 
 export const DISK_FORMATS: readonly string[] = INSPECTED_FORMATS
 export const CONTAINER_FORMATS: readonly string[] = ['bare', 'ovf', 'ami', 'aki', 'ari']

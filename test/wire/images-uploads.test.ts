@@ -7,7 +7,7 @@ import { join } from 'node:path'
 import { Readable } from 'node:stream'
 import { describe, test } from 'node:test'
 import { HostError } from '../../src/host/host-driver.ts'
-import { INSPECTED_FORMATS } from '../../src/images/formats/inspect-image.ts'
+import { DISK_FORMATS } from '../../src/images/image-formats.ts'
 import { DISK_BYTES, goodIso, goodQcow2, goodRaw, goodVdi, goodVmdk } from '../support/good-images.ts'
 import { HOSTILE_IMAGES } from '../support/hostile-images.ts'
 import {
@@ -149,7 +149,7 @@ for (const database of DATABASES) {
       const cloud = shared()
       for (const { name, format, make } of HOSTILE_IMAGES.filter(
         // Formats that nobody can declare are refused before.
-        (image, n) => n % 4 === 0 && INSPECTED_FORMATS.includes(image.format),
+        (image, n) => n % 4 === 0 && DISK_FORMATS.includes(image.format),
       )) {
         const id = await createImage(cloud.member, {
           disk_format: format,

@@ -10,6 +10,7 @@
  * what it cannot see (how far compressed data swell, a table that points in circles) is for the child's limits.
  */
 import type { ByteSource } from './byte-source.ts'
+import { INSPECTED_FORMATS } from './format-names.ts'
 import { Inspection, type InspectionLimits } from './inspection.ts'
 import { findDisks, hidesVmdkText, type Likeness } from './known-formats.ts'
 import { readIso } from './read-iso.ts'
@@ -24,7 +25,6 @@ import { RefusalError, type Verdict } from './verdict.ts'
 /** Answers the size of the disk, in bytes. @throws RefusalError */
 type Reader = (inspection: Inspection) => number | Promise<number>
 
-/** The values of `disk_format` that are taken. */
 const READERS: Readonly<Record<string, Reader>> = {
   raw: readRaw,
   qcow2: readQcow2,
@@ -36,10 +36,7 @@ const READERS: Readonly<Record<string, Reader>> = {
   ami: readRaw,
   aki: readBootFile,
   ari: readBootFile,
-}
-
-/** The values of `disk_format` that are taken, in no order. */
-export const INSPECTED_FORMATS: readonly string[] = Object.keys(READERS)
+} satisfies Record<(typeof INSPECTED_FORMATS)[number], Reader>
 
 /** Of which nothing but one format's own reader must approve; all else is refused wherever it is seen. */
 const OWN_LIKENESS = ['qcow2', 'vmdk', 'vdi', 'vhd', 'vhdx', 'iso']
