@@ -14,7 +14,7 @@ import {
 } from './image-attributes.ts'
 import { applyPatch, type ImageChange } from './image-patch.ts'
 import { assertImageCount } from './image-quotas.ts'
-import { type Image, lockOwnImage } from './image-store.ts'
+import { type Image, lockOwnImage, NO_BYTES } from './image-store.ts'
 import { isBeingMade } from './image-writer.ts'
 
 /** As Glance takes ids from clients; in lower case, since it names files. */
@@ -49,11 +49,7 @@ export async function createImage(
         id,
         ...toColumns(image),
         status: 'queued',
-        sizeBytes: null,
-        virtualSizeBytes: null,
-        checksum: null,
-        hashAlgorithm: null,
-        hashValue: null,
+        ...NO_BYTES,
         verdict: null,
         createdAt: now,
         updatedAt: now,

@@ -7,6 +7,15 @@ import type { ImageCondition, ImageQuery, MemberScope } from './image-query.ts'
 
 export type Image = Row<'images'>
 
+/** What is known of an image's bytes before there are any. */
+export const NO_BYTES = {
+  sizeBytes: null,
+  virtualSizeBytes: null,
+  checksum: null,
+  hashAlgorithm: null,
+  hashValue: null,
+} as const
+
 /** Who looks; admins see all. */
 export interface ImageViewer {
   projectId: string

@@ -12,6 +12,7 @@ import type { Row } from '../db/schema.ts'
 import type { ImageStatus, ImageVisibility } from '../db/volume-schema.ts'
 import type { ImageFile } from '../host/volume-host.ts'
 import { hashFile } from './hashing.ts'
+import { NO_BYTES } from './image-store.ts'
 import { adoptAsUpload, removeUpload } from './upload-files.ts'
 
 type WriterParts = Pick<Cloud, 'config' | 'clock' | 'hosts' | 'log'>
@@ -41,11 +42,7 @@ export async function insertSnapshotImage(tx: Tx, image: SnapshotImage): Promise
       tags: '[]',
       isProtected: 0,
       isHidden: 0,
-      sizeBytes: null,
-      virtualSizeBytes: null,
-      checksum: null,
-      hashAlgorithm: null,
-      hashValue: null,
+      ...NO_BYTES,
       verdict: null,
       createdAt: now,
       updatedAt: now,

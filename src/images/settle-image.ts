@@ -11,6 +11,7 @@ import { ApiError } from '../http/api-error.ts'
 import type { Accepted, Verdict } from './formats/verdict.ts'
 import { isBootFile } from './image-formats.ts'
 import { assertImageBytes } from './image-quotas.ts'
+import { NO_BYTES } from './image-store.ts'
 import { removeImageBytes } from './image-writer.ts'
 import type { Received } from './receive-image.ts'
 import { publishUpload, removeUpload } from './upload-files.ts'
@@ -60,8 +61,6 @@ export const columnsOf = ({ sizeBytes, hashes }: Received) => ({
   hashAlgorithm: 'sha512',
   hashValue: hashes.sha512,
 })
-
-const NO_BYTES = { sizeBytes: null, virtualSizeBytes: null, checksum: null, hashAlgorithm: null, hashValue: null }
 
 /** The row waits for bytes again; does nothing when it is gone, or has some. */
 export async function saveQueued(tx: Tx, imageId: string, now: number, verdict?: Verdict): Promise<void> {

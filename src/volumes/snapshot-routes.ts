@@ -10,6 +10,7 @@ import { acceptDeleteSnapshot, acceptNewSnapshot } from './new-snapshot.ts'
 import { findSnapshot, listSnapshots, type Snapshot, updateSnapshot } from './snapshot-store.ts'
 import { detailedSnapshotView, snapshotView, uosDetailedSnapshotView, uosSnapshotView } from './snapshot-view.ts'
 import { demandNoAction } from './volume-action.ts'
+import { readActionName } from './volume-action-row.ts'
 import { readFlag, single, type VolumeCall, volumeRoute } from './volume-api.ts'
 import { type Columns, filtered, paged, readMetadataFilter } from './volume-list.ts'
 import { hasItems, scopeOf } from './volume-routes.ts'
@@ -137,10 +138,7 @@ export function snapshotRoutes(app: App, cloud: Cloud): void {
     status: 202,
     body: Type.Record(Type.String(), Type.Unknown()),
     async handle(call) {
-      const [name, ...others] = Object.keys(call.body)
-      if (name === undefined || others.length > 0) {
-        throw new ApiError('badRequest', 'The body must have one member, which names the action.')
-      }
+      const name = readActionName(call.body)
       if (!['os-reset_status', 'os-update_snapshot_status', 'os-force_delete'].includes(name)) {
         throw new ApiError('badRequest', `There is no such action: ${name}.`)
       }

@@ -3,6 +3,7 @@ import { type TSchema, Type } from 'typebox'
 import type { Cloud } from '../cloud.ts'
 import { ApiError } from '../http/api-error.ts'
 import type { App } from '../http/app.ts'
+import { readActionName } from './volume-action-row.ts'
 import { readActionRow } from './volume-action-table.ts'
 import { volumeRoute } from './volume-api.ts'
 import { getVolume } from './volume-routes.ts'
@@ -20,10 +21,7 @@ export function volumeActionRoutes(app: App, cloud: Cloud): void {
     isUos: true,
     body: Type.Record(Type.String(), Type.Unknown()),
     async handle(call) {
-      const [name, ...others] = Object.keys(call.body)
-      if (name === undefined || others.length > 0) {
-        throw new ApiError('badRequest', 'The body must have one member, which names the action.')
-      }
+      const name = readActionName(call.body)
       const action = readActionRow(call, name)
       const wish = call.body[name]
       check(action.body, name, wish)

@@ -46,3 +46,10 @@ export function demandStatus(volume: Volume, allowed: readonly VolumeStatus[], s
     `Cannot ${spoken} volume ${volume.id}: it must be ${allowed.join(' or ')}, and is ${volume.status}.`,
   )
 }
+
+/** The name of the action that a body asks for. @throws ApiError badRequest when it asks for none, or several. */
+export function readActionName(body: Readonly<Record<string, unknown>>): string {
+  const [name, ...others] = Object.keys(body)
+  if (name !== undefined && others.length === 0) return name
+  throw new ApiError('badRequest', 'The body must have one member, which names the action.')
+}

@@ -7,6 +7,7 @@ import type { App } from '../http/app.ts'
 import { sendOnce } from '../http/once.ts'
 import type { Caller } from '../http/policy.ts'
 import { newId } from '../lib/ids.ts'
+import { readActionName } from './volume-action-row.ts'
 import { single, type VolumeCall, volumeRoute } from './volume-api.ts'
 import { paged } from './volume-list.ts'
 import { Flag, isTrue, Metadata, Name } from './volume-schema.ts'
@@ -247,10 +248,7 @@ function accessRoutes(app: App, cloud: Cloud): void {
     status: 202,
     body: Type.Record(Type.String(), Type.Unknown()),
     async handle(call) {
-      const [name, ...others] = Object.keys(call.body)
-      if (name === undefined || others.length > 0) {
-        throw new ApiError('badRequest', 'The body must have one member, which names the action.')
-      }
+      const name = readActionName(call.body)
       const project = (call.body[name] as { project?: unknown } | null)?.project
       if (name !== 'addProjectAccess' && name !== 'removeProjectAccess') {
         throw new ApiError('badRequest', `There is no such action: ${name}.`)
