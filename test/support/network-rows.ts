@@ -55,3 +55,12 @@ export async function addPort(
     .executeTakeFirstOrThrow()
   return { id, ipAddress }
 }
+
+/** An address of the shared network that nobody has: ports get theirs by lot, so one that was thought up may be taken. */
+export async function freeAddress(cloud: TestCloud): Promise<string> {
+  const rows = await cloud.cloud.db.read.selectFrom('portAddresses').select('ipAddress').execute()
+  const taken = new Set(rows.map(({ ipAddress }) => ipAddress))
+  const free = Array.from({ length: 250 }, (_, n) => `172.31.251.${n + 1}`).find((address) => !taken.has(address))
+  if (free === undefined) throw new Error('All addresses that were looked at are taken.')
+  return free
+}

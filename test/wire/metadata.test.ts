@@ -107,7 +107,7 @@ for (const database of DATABASES) {
     const { db, box } = cloud.cloud
     const question = { method: 'GET', path: '/openstack/latest/meta_data.json', headers: {} }
     for (const place of [
-      { networkId: SHARED_NETWORK_ID, ipAddress: '172.31.251.250' },
+      { networkId: SHARED_NETWORK_ID, ipAddress: '172.31.251.255' },
       { networkId: 'another-network', ipAddress: guest.address },
     ]) {
       assert.equal((await answerMetadata(db, box, { ...question, ...place })).status, 404)

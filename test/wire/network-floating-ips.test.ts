@@ -7,7 +7,7 @@ import type { NetworkErrorType } from '../../src/network-api/network-errors.ts'
 import { deletePorts } from '../../src/ports/delete-ports.ts'
 import { countRows } from '../support/count-rows.ts'
 import { assertNetworkError, type Body, bodyOf, DIALECTS, make } from '../support/network-requests.ts'
-import { addNetwork, addPort } from '../support/network-rows.ts'
+import { addNetwork, addPort, freeAddress } from '../support/network-rows.ts'
 import { assertSameShape } from '../support/same-shape.ts'
 import { sharedCloud } from '../support/shared-cloud.ts'
 import { type Client, DATABASES, type TestCloud } from '../support/test-cloud.ts'
@@ -182,13 +182,14 @@ for (const database of DATABASES) {
       ]
       const foreign = await make(other, 'floatingips', { floating_network_id: bgp })
       const several = await addPort(cloud, { projectId: client.projectId, networkId: inside })
+      const second = await freeAddress(cloud)
       await cloud.cloud.db.transaction(async (tx) => {
         const { subnetId } = await tx
           .selectFrom('portAddresses')
           .select('subnetId')
           .where('portId', '=', several.id)
           .executeTakeFirstOrThrow()
-        const address = { subnetId, portId: several.id, ipAddress: '172.31.251.77' }
+        const address = { subnetId, portId: several.id, ipAddress: second }
         await tx.insertInto('portAddresses').values(address).execute()
       })
       const creates: [Body, number, NetworkErrorType][] = [
@@ -238,8 +239,8 @@ for (const database of DATABASES) {
       assert.equal((await show(client, free.id)).port_id, null)
       assert.equal((await show(client, bound.id)).port_id, port.id)
 
-      const chosen = { port_id: several.id, fixed_ip_address: '172.31.251.77' }
-      assert.equal(bodyOf(await change(client, free.id, chosen), 200).floatingip.fixed_ip_address, '172.31.251.77')
+      const chosen = { port_id: several.id, fixed_ip_address: second }
+      assert.equal(bodyOf(await change(client, free.id, chosen), 200).floatingip.fixed_ip_address, second)
       const moved = bodyOf(await change(client, free.id, { fixed_ip_address: several.ipAddress }), 200).floatingip
       assert.deepEqual([moved.port_id, moved.fixed_ip_address], [several.id, several.ipAddress])
     })

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
 import { countRows } from '../support/count-rows.ts'
 import { addressesOf, type Body, createServer, type Detail, listServers, SHARED } from '../support/create-servers.ts'
-import { addNetwork, addPort } from '../support/network-rows.ts'
+import { addNetwork, addPort, freeAddress } from '../support/network-rows.ts'
 import { sharedCloud } from '../support/shared-cloud.ts'
 import { type Answer, DATABASES } from '../support/test-cloud.ts'
 
@@ -130,10 +130,11 @@ for (const database of DATABASES) {
 
     test('an address that was asked for is given, and is free again with the server', async () => {
       const cloud = shared()
-      const networks = [{ uuid: SHARED, fixed_ip: '172.31.251.77' }]
+      const address = await freeAddress(cloud)
+      const networks = [{ uuid: SHARED, fixed_ip: address }]
       for (let round = 0; round < 2; round++) {
         const server = await createServer(cloud, { networks })
-        assert.deepEqual(addressesOf([server]), ['172.31.251.77'])
+        assert.deepEqual(addressesOf([server]), [address])
         await cloud.member.delete(`/servers/${server.id}`)
         await cloud.settled()
       }

@@ -5,7 +5,7 @@ import { describe, test } from 'node:test'
 import type { Config } from '../../src/config.ts'
 import { assertFault } from '../support/assert-fault.ts'
 import { countRows } from '../support/count-rows.ts'
-import { addNetwork, addPort } from '../support/network-rows.ts'
+import { addNetwork, addPort, freeAddress } from '../support/network-rows.ts'
 import { sharedCloud } from '../support/shared-cloud.ts'
 import { type Client, DATABASES, type TestCloud, testCloud } from '../support/test-cloud.ts'
 
@@ -210,10 +210,11 @@ for (const database of DATABASES) {
     test('a port or address in use, and a network to choose, are conflicts', async () => {
       const cloud = shared()
       const { member } = cloud
-      const taken = await cloud.wish({ networks: [{ uuid: SHARED, fixed_ip: '172.31.250.7' }] })
+      const networks = [{ uuid: SHARED, fixed_ip: await freeAddress(cloud) }]
+      const taken = await cloud.wish({ networks })
       assert.equal((await member.post('/servers', taken)).statusCode, 202)
       await cloud.settled()
-      await refuses(cloud, { networks: [{ uuid: SHARED, fixed_ip: '172.31.250.7' }] }, /in use/)
+      await refuses(cloud, { networks }, /in use/)
       const { id } = await addPort(cloud, { projectId: member.projectId, networkId: SHARED })
       assert.equal((await member.post('/servers', await cloud.wish({ networks: [{ port: id }] }))).statusCode, 202)
       await cloud.settled()
