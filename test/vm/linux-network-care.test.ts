@@ -233,8 +233,7 @@ test('what somebody changed by hand is found, said and mended without a verb, an
     await damage()
     await until(`it is said of ${what}`, () => said().length > index)
     assert.ok(
-      // Looked at while its name goes, a namespace seems to have lost its filters.
-      said()[index]?.some((found) => found.startsWith(what) || (what === GONE && found.startsWith('table '))),
+      said()[index]?.some((found) => found.startsWith(what)),
       `${what}: ${said()[index]}`,
     )
     await until(`all is well after ${what}`, async () => (await peer.agent.connect(guest.address, 22)) === 'open')

@@ -136,10 +136,7 @@ export class GuestNetwork implements AsyncDisposable {
       const { network } = this.#held
       if (!network || !this.isHeld) return []
       const wanted = this.#design(network, this.#held)
-      const found = await this.#findDrift(wanted).catch(async (error: unknown) => {
-        if ((await this.#hold.read()) !== undefined) throw error
-        return [GONE] // it went while it was looked at
-      })
+      const found = await this.#look(wanted)
       if (found.length === 0) return []
       const { networkId, namespace, log } = this.#parts
       log.warn({ networkId, namespace, found }, 'A network was not as it should be; mending it')
@@ -314,6 +311,15 @@ export class GuestNetwork implements AsyncDisposable {
   }
 
   /** What of the world is not as designed; empty when all is. */
+  /** What differs. While the namespace loses its name its parts are missed one by one: then that alone is told. */
+  async #look(wanted: NetworkDesign): Promise<string[]> {
+    const found = await this.#findDrift(wanted).catch((error: unknown) => ({ error }))
+    if (Array.isArray(found) && found.length === 0) return []
+    if ((await this.#hold.read()) === undefined) return [GONE]
+    if (Array.isArray(found)) return found
+    throw found.error
+  }
+
   async #findDrift({ filters, dhcp, linkChanges }: NetworkDesign): Promise<string[]> {
     const { namespace } = this.#parts
     const inode = await this.#hold.read()
