@@ -60,6 +60,47 @@ describe('networks of a tenant with real guests', () => {
     assert.equal(floatingips[0].status, 'ACTIVE')
   })
 
+  test('a guest that answers for an address of others, or gives addresses out, is not heard', async () => {
+    const pretended = '10.20.0.251'
+    // Whether a command in the other guest succeeds; that ssh gets there is no part of the answer.
+    const inB = async (words: string) => {
+      return (await cloud.sshFromInside(b, `if ${words} >/dev/null 2>&1; then echo yes; else echo no; fi`)) === 'yes\n'
+    }
+    const isAnswered = () => inB(`arping -f -c 3 -w 5 -I eth0 ${pretended}`)
+    await inA(`ip addr add ${pretended}/24 dev eth0`)
+    assert.equal(await isAnswered(), false)
+    const { ports } = await network('GET', `/ports?id=${a.portId}`)
+    const { security_groups } = ports[0]
+    const setPort = (port: object) => network('PUT', `/ports/${a.portId}`, { port })
+    await setPort({ security_groups: [], port_security_enabled: false })
+    await until('without port security the lie is believed', isAnswered)
+    await setPort({ port_security_enabled: true, security_groups })
+    await until('the port is secure again', async () => !(await isAnswered()))
+    await inA(`ip addr del ${pretended}/24 dev eth0`)
+
+    const isServed = () => inB('udhcpc -n -q -f -i eth0 -t 3 -T 2 -s /bin/true')
+    await inA(`cat >/run/lies.conf <<END
+start 10.20.0.200
+end 10.20.0.210
+interface eth0
+option subnet 255.255.255.0
+lease_file /run/lies.leases
+pidfile /run/lies.pid
+END
+touch /run/lies.leases; udhcpd /run/lies.conf </dev/null >/dev/null 2>&1`)
+    await cloud.untilWorks('its own DHCP server runs', () => inA('kill -0 $(cat /run/lies.pid)'))
+    // The network's own stands still, so that only the false one could answer.
+    const pid = Number(cloud.data.read(`networks/${a.networkId}/dnsmasq.pid`))
+    process.kill(pid, 'SIGSTOP')
+    try {
+      assert.equal(await isServed(), false)
+    } finally {
+      process.kill(pid, 'SIGCONT')
+    }
+    await until('the network’s own answers', isServed)
+    await inA('kill $(cat /run/lies.pid)')
+  })
+
   test('guests of one network ping each other and talk TCP, until their groups forbid it', async () => {
     await inA(ping(b.address))
     await inA(reaches(b.address))
