@@ -1,6 +1,6 @@
 /**
  * `./novella test`: installs what is missing, then everything CI checks, part by part, with how long each took.
- * Runs one part or some with their names: `./novella test types wire`.
+ * Runs one part or some with their names: `./novella test types wire`. `--slow` runs the parts that take their time too.
  */
 import { spawnSync } from 'node:child_process'
 import { globSync } from 'node:fs'
@@ -9,6 +9,7 @@ import { join, relative } from 'node:path'
 import { pipeline } from 'node:stream/promises'
 import { run } from 'node:test'
 import { spec } from 'node:test/reporters'
+import { parseArgs } from 'node:util'
 import { ensureSystemPackages, FOR_GUESTS, FOR_TESTS } from '../src/commands/system-packages.ts'
 import { findLeftovers, snapshot } from './support/leftovers.ts'
 import { startPostgres } from './support/postgres.ts'
@@ -18,6 +19,8 @@ interface Part {
   about: string
   /** A command, or test files with how many run at once. */
   run: { command: string[] } | { files: string[]; atOnce: number }
+  /** It runs with `--slow` or by its name only. */
+  isSlow?: true
 }
 
 const root = join(import.meta.dirname, '..')
@@ -46,20 +49,33 @@ const PARTS: Part[] = [
     run: { files: ['test/promises/*.test.ts', 'test/vm/*.test.ts'], atOnce: Math.min(2, availableParallelism()) },
   },
   { name: 'browser', about: 'Chromium on the pages', run: { files: ['test/browser/*.test.ts'], atOnce: 1 } },
+  {
+    name: 'slow',
+    about: 'what takes minutes: whole systems made from packages',
+    run: { files: ['test/slow/*.test.ts'], atOnce: 1 },
+    isSlow: true,
+  },
 ]
 
 /** How many of a part's files are named with how long they took. */
 const SLOWEST = 12
 /** A test that hangs must not hang the run. Milliseconds, for one test. */
 const TEST_LIMIT_MS = 5 * 60_000
+const SLOW_TEST_LIMIT_MS = 60 * 60_000
 
-const wanted = process.argv.slice(2)
+const { values: flags, positionals: wanted } = parseArgs({
+  options: { slow: { type: 'boolean', default: false } },
+  allowPositionals: true,
+})
 const unknown = wanted.filter((name) => !PARTS.some((part) => part.name === name))
 if (unknown.length > 0) {
   console.error(`There is no part ${unknown.join(', ')}. The parts: ${PARTS.map((part) => part.name).join(', ')}.`)
   process.exit(2)
 }
-const parts = wanted.length === 0 ? PARTS : PARTS.filter((part) => wanted.includes(part.name))
+const parts = PARTS.filter((part) => {
+  if (part.isSlow && flags.slow) return true
+  return wanted.length === 0 ? !part.isSlow : wanted.includes(part.name)
+})
 
 await ensureSystemPackages([...FOR_GUESTS, ...FOR_TESTS], (message) => console.error(`novella: ${message}`))
 
@@ -73,7 +89,10 @@ const lines: string[] = []
 for (const part of parts) {
   console.log(`\n── ${part.name}: ${part.about}`)
   const since = performance.now()
-  const outcome = 'command' in part.run ? runCommand(part.run.command) : await runFiles(part.run)
+  const outcome =
+    'command' in part.run
+      ? runCommand(part.run.command)
+      : await runFiles(part.run, part.isSlow ? SLOW_TEST_LIMIT_MS : TEST_LIMIT_MS)
   const seconds = ((performance.now() - since) / 1000).toFixed(1)
   totals.passed += outcome.passed
   totals.failed += outcome.failed
@@ -97,7 +116,7 @@ function runCommand([program = '', ...args]: string[]): { passed: number; failed
   return status === 0 ? { passed: 1, failed: 0, skipped: 0 } : { passed: 0, failed: 1, skipped: 0 }
 }
 
-async function runFiles({ files, atOnce }: { files: string[]; atOnce: number }) {
+async function runFiles({ files, atOnce }: { files: string[]; atOnce: number }, timeout: number) {
   // A pattern that finds nothing is a folder that was renamed, not a success.
   const empty = files.filter((pattern) => globSync(pattern, { cwd: root }).length === 0)
   for (const pattern of empty) console.error(`There is no test file ${pattern}.`)
@@ -111,7 +130,7 @@ async function runFiles({ files, atOnce }: { files: string[]; atOnce: number }) 
   const stream = run({
     files: found.map((file) => join(root, file)),
     concurrency: atOnce,
-    timeout: TEST_LIMIT_MS,
+    timeout,
     execArgv: ['--disable-warning=ExperimentalWarning'],
   })
   const seconds: { file: string; seconds: number }[] = []
