@@ -1,7 +1,5 @@
-import { randomUUID } from 'node:crypto'
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { FastifyInstance, FastifyTypeProvider, RawServerDefault } from 'fastify'
-import fastify, { LogController } from 'fastify'
 import type { Logger } from 'pino'
 import type { Static, TSchema } from 'typebox'
 import type { Cloud } from '../cloud.ts'
@@ -14,7 +12,6 @@ import { identityRoutes } from '../identity/identity-routes.ts'
 import type { TokenFacts } from '../identity/token-store.ts'
 import { imageRoutes } from '../images/image-routes.ts'
 import { keypairRoutes } from '../keypairs/keypair-routes.ts'
-import { withoutSecrets } from '../lib/log.ts'
 import { plainNetworkUrl } from '../network-api/dialect.ts'
 import { discoveryRoutes } from '../network-api/discovery-routes.ts'
 import { networkRoutes } from '../networks/network-routes.ts'
@@ -35,38 +32,15 @@ import { volumeQuotaRoutes } from '../volumes/volume-quota-routes.ts'
 import { volumeRoutes } from '../volumes/volume-routes.ts'
 import { volumeTypeRoutes } from '../volumes/volume-type-routes.ts'
 import { webRoutes } from '../web/web-routes.ts'
-import { ARRIVAL_MS, limitArrival } from './arrival.ts'
+import { limitArrival } from './arrival.ts'
 import { baseUrl } from './base-url.ts'
-import { acceptBodies, refuseNul } from './bodies.ts'
-import { answerFaults, faultAnswerer } from './faults.ts'
-import { compileLate } from './late-schemas.ts'
 import { Links } from './links.ts'
-import { malformedAnswerer } from './malformed.ts'
-import { describeApi } from './openapi.ts'
+import { openApp } from './open-app.ts'
 import { operationRoutes } from './operation-routes.ts'
 import type { Caller, Operation } from './policy.ts'
-import { authenticate, authorize } from './token-auth.ts'
-
-/** Bodies beyond this are refused with 413. User data alone may have 64 KiB. */
-const BODY_BYTES = 1_048_576
-
-/** A part of a path that is longer than any id of ours may be a token, and tokens stay out of the log. */
-const MAYBE_SECRET = /[^/]{41,}/g
-
-/**
- * Queries and bodies are taken as they are; a schema that allows a digit string says so. The schemas are typed where they
- * are written; to check them against the meta-schema would compile it at each start.
- */
-const AJV = {
-  coerceTypes: false,
-  removeAdditional: false,
-  useDefaults: false,
-  allErrors: false,
-  validateSchema: false,
-} as const
 
 /** What a route's schema says is what its handler gets. */
-interface TypeBoxProvider extends FastifyTypeProvider {
+export interface TypeBoxProvider extends FastifyTypeProvider {
   validator: this['schema'] extends TSchema ? Static<this['schema']> : unknown
   serializer: this['schema'] extends TSchema ? Static<this['schema']> : unknown
 }
@@ -91,61 +65,12 @@ declare module 'fastify' {
 
 /** Registers every slice on one app; never listens. */
 export async function buildApp(cloud: Cloud): Promise<App> {
-  const answerFault = faultAnswerer(cloud)
-  const app = fastify({
-    loggerInstance: cloud.log,
-    // One line a request is enough, and ours leaves the query out.
-    logController: new LogController({ disableRequestLogging: true }),
-    bodyLimit: BODY_BYTES,
-    rewriteUrl: ({ url = '/' }) => plainNetworkUrl(url).replace(/^\/image\/v2\/v2\//, '/image/v2/'),
-    genReqId: () => `req-${randomUUID()}`,
-    routerOptions: { ignoreTrailingSlash: true, maxParamLength: 300 },
-    // Bodies have a limit of their own, in arrival.ts.
-    requestTimeout: 0,
-    http: { headersTimeout: ARRIVAL_MS },
-    // A proxy on this machine may say who asks, if there is one; from anyone else the header is a guess at another
-    // address, and failed logins are counted by it.
-    trustProxy: cloud.config.publicUrl === '' ? false : 'loopback',
-    // What is refused before there is a request.
-    clientErrorHandler: malformedAnswerer(cloud.log),
-    // What is refused before there is a route and its hooks.
-    frameworkErrors: (error, request, reply) => void answerFault(error, request, reply.headers(requestIds(request))),
-  }).withTypeProvider<TypeBoxProvider>() as unknown as App
-
-  app.addHook('onRoute', ({ config, url, method }) => {
-    if (config?.operation === undefined && config?.isPublic !== true) {
-      throw new Error(`${method} ${url} names neither an operation nor isPublic.`)
-    }
+  const app = openApp(cloud, {
+    rewriteUrl: (url) => plainNetworkUrl(url).replace(/^\/image\/v2\/v2\//, '/image/v2/'),
+    openapiPath: '/openapi.json',
+    linksOf: (request) => new Links(baseUrl(cloud, request), request.caller.projectId),
   })
   limitArrival(app)
-  compileLate(app, AJV)
-  acceptBodies(app)
-  answerFaults(app, cloud)
-  describeApi(app)
-
-  app.decorateRequest('token')
-  app.decorateRequest('caller')
-  app.decorateRequest('links')
-  app.addHook('onRequest', async (request, reply) => {
-    reply.headers(requestIds(request))
-    refuseNul(request.url)
-    const { operation } = request.routeOptions.config
-    if (operation === undefined) return
-    request.token = await authenticate(cloud, request)
-    request.caller = authorize(request, request.token, operation)
-    request.links = new Links(baseUrl(cloud, request), request.caller.projectId)
-  })
-  const answers = withoutSecrets(cloud.log)
-  app.addHook('onResponse', (request, reply, done) => {
-    const route = request.routeOptions.url ?? 'none'
-    const { statusCode: status, elapsedTime: ms } = reply
-    cloud.metrics.requests.observe({ method: request.method, route, status }, ms / 1000)
-    // The path without its query: a console token travels there.
-    const path = request.url.split('?', 1)[0]?.replace(MAYBE_SECRET, '…')
-    answers.info({ reqId: request.id, method: request.method, path, status, ms: Math.round(ms * 10) / 10 }, 'answered')
-    done()
-  })
-
   for (const routes of [
     operationRoutes,
     identityRoutes,
@@ -180,5 +105,3 @@ export async function buildApp(cloud: Cloud): Promise<App> {
   }
   return app
 }
-
-const requestIds = ({ id }: { id: string }) => ({ 'x-compute-request-id': id, 'x-openstack-request-id': id })

@@ -4,16 +4,16 @@ import { VERSION } from '../lib/version.ts'
 import type { App } from './app.ts'
 
 /**
- * Collects the schemas of all routes registered after this, and serves them at `/openapi.json`. What makes the document
+ * Collects the schemas of all routes registered after this, and serves them at `path`. What makes the document
  * is loaded when somebody first asks for it: few ever do, and every start would pay for it.
  */
-export function describeApi(app: App): void {
+export function describeApi(app: App, path: string): void {
   const routes: RouteOptions[] = []
   app.addHook('onRoute', ({ method, url, schema, config }) => {
     routes.push({ method, url, schema: schema ?? {}, config: config ?? {}, handler: async () => {} })
   })
   let document: Promise<string> | undefined
-  app.get('/openapi.json', { schema: { hide: true }, config: { isPublic: true } }, async (_request, reply) => {
+  app.get(path, { schema: { hide: true }, config: { isPublic: true } }, async (_request, reply) => {
     document ??= writeDocument(routes)
     return reply.type('application/json').send(await document)
   })
