@@ -26,6 +26,8 @@ export type Outcome<Step extends string> =
 /** What every step gets besides its own subject. */
 export interface StepFacts<Input> {
   input: Input
+  /** What of the wish is secret, sealed; null where nothing is. */
+  sealedSecret: string | null
   /** Milliseconds since the action was accepted. */
   ageMs: number
   /** Milliseconds since the action came to this step. */

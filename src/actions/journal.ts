@@ -11,6 +11,7 @@ export interface Asker {
 
 /**
  * Opens an action on a resource, in the transaction that checked it may start.
+ * @param sealedSecret what its steps need and nobody else may read; it is forgotten when the action is closed, however.
  * @throws Error of the database (a duplicate) when one is open: the caller's own compare-and-set comes first.
  */
 export async function acceptAction<Input>(
@@ -20,6 +21,7 @@ export async function acceptAction<Input>(
   input: Input,
   { requestId, projectId, userId }: Asker,
   now: number,
+  sealedSecret: string | null = null,
 ): Promise<number> {
   const { id } = await tx
     .insertInto('actions')
@@ -29,6 +31,7 @@ export async function acceptAction<Input>(
       step: action.first,
       isOpen: 1,
       input: JSON.stringify(input),
+      sealedSecret,
       failure: null,
       attempts: 0,
       acceptedAt: now,
@@ -56,7 +59,7 @@ export async function acceptAction<Input>(
 export async function supersedeAction(tx: Tx, resourceId: string, now: number): Promise<void> {
   await tx
     .updateTable('actions')
-    .set({ isOpen: 0, result: 'Superseded', finishedAt: now })
+    .set({ isOpen: 0, result: 'Superseded', finishedAt: now, sealedSecret: null })
     .where('resourceId', '=', resourceId)
     .where('isOpen', '=', 1)
     .execute()

@@ -155,6 +155,7 @@ export class Runner implements AsyncDisposable {
     // Assigned, not spread: a getter of the subject throws only in the step that uses it.
     const context = Object.assign(subject, {
       input: JSON.parse(row.input),
+      sealedSecret: row.sealedSecret,
       ageMs: startedAt - row.acceptedAt,
       stepAgeMs: startedAt - row.stepEnteredAt,
     })
@@ -217,13 +218,14 @@ export class Runner implements AsyncDisposable {
     const isFirstFailure = step.failure !== undefined && row.failure === null
     const failing = isFirstFailure ? { failure, deadlineAt: now + action.deadlineMs } : {}
     const released = { leaseToken: null, leaseUntil: 0 }
+    const result = failure === null ? 'Success' : 'Error'
     const entered = { stepEnteredAt: now, attempts: 0, dueAt: now, leaseUntil: now + LEASE_MS }
     const change: Partial<Row<'actions'>> =
       'go' in outcome
         ? { ...failing, step: outcome.go, ...entered }
         : 'waitMs' in outcome
           ? { ...failing, dueAt: now + outcome.waitMs, attempts: 0, ...released }
-          : { ...failing, isOpen: 0, result: failure === null ? 'Success' : 'Error', finishedAt: now, ...released }
+          : { ...failing, isOpen: 0, result, finishedAt: now, sealedSecret: null, ...released }
     await db.transaction(async (tx) => {
       await updateLeased(tx, row, change)
       await outcome.save?.(tx)

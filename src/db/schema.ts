@@ -146,6 +146,7 @@ export type TaskState =
   | 'image_pending_upload'
   | 'image_uploading'
   | 'image_backup'
+  | 'updating_password'
 
 export interface ServersTable {
   id: string
@@ -168,10 +169,12 @@ export interface ServersTable {
   imageName: string
   /** JSON: the image's free properties as they were when the server was made, string to string. */
   imageProperties: Generated<string>
+  /** Of the first of its keypairs that are still attached. */
   keyName: string | null
-  publicKey: string | null
   /** Sealed, see lib/secret-box.ts; null once there is no use for it. */
   sealedAdminPass: string | null
+  /** What the guest posted as its password, encrypted by itself; null until it did, and when its user cleared it. */
+  guestPassword: Generated<string | null>
   /** JSON: string to string. */
   metadata: string
   /** Base64 as the caller sent it. */
@@ -197,6 +200,17 @@ export interface ServersTable {
   deletedAt: number | null
 }
 
+export interface ServerKeypairsTable {
+  serverId: string
+  /** Once a server. */
+  name: string
+  /** Counts up in the order of attaching, with gaps. */
+  position: number
+  type: 'ssh'
+  /** As it was when it was attached: the keypair itself may be gone, or be another one under its name. */
+  publicKey: string
+}
+
 export interface ActionsTable {
   /** Counts up in the order of acceptance. */
   id: Generated<number>
@@ -206,6 +220,8 @@ export interface ActionsTable {
   isOpen: Flag
   /** JSON: what the caller asked for. */
   input: string
+  /** What of it is secret, sealed (lib/secret-box.ts); null from the moment the action is closed. */
+  sealedSecret: Generated<string | null>
   /** Set once the action failed and only cleans up after itself. */
   failure: string | null
   attempts: number
@@ -293,6 +309,7 @@ export interface Schema {
   claims: ClaimsTable
   counters: CountersTable
   servers: ServersTable
+  serverKeypairs: ServerKeypairsTable
   actions: ActionsTable
   actionEvents: ActionEventsTable
   consoleTokens: ConsoleTokensTable

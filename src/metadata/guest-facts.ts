@@ -1,11 +1,14 @@
 import type { Database } from '../db/database.ts'
 import type { Row } from '../db/schema.ts'
 import type { SecretBox } from '../lib/secret-box.ts'
+import { listServerKeypairs } from '../servers/server-keypair-store.ts'
 
 /** What a guest may learn about itself. */
 export interface GuestFacts {
   server: Row<'servers'>
   adminPass: string | null
+  /** Those that log in, the first attached first. */
+  keys: { name: string; type: 'ssh'; data: string }[]
   /** Its cards, first card first. */
   cards: GuestCard[]
   securityGroups: string[]
@@ -66,8 +69,10 @@ export async function findGuest(
     .where('ports.deviceId', '=', server.id)
     .orderBy('securityGroups.name')
     .execute()
+  const keypairs = await listServerKeypairs(db.read, server.id)
   return {
     server,
+    keys: keypairs.map(({ name, type, publicKey: data }) => ({ name, type, data })),
     adminPass: server.sealedAdminPass === null ? null : box.open(server.sealedAdminPass),
     cards,
     securityGroups: groups.map((group) => group.name),

@@ -47,8 +47,7 @@ export function metadataTree(guest: GuestFacts): Tree {
   }
 }
 
-function openstackTree({ server, adminPass, cards }: GuestFacts): Tree {
-  const keys = keysOf(server)
+function openstackTree({ server, adminPass, keys, cards }: GuestFacts): Tree {
   return {
     'meta_data.json': () =>
       JSON.stringify({
@@ -61,7 +60,7 @@ function openstackTree({ server, adminPass, cards }: GuestFacts): Tree {
         meta: JSON.parse(server.metadata),
         ...(adminPass === null ? {} : { admin_pass: adminPass }),
         ...(keys.length === 0 ? {} : { public_keys: Object.fromEntries(keys.map(({ name, data }) => [name, data])) }),
-        keys: keys.map(({ name, data }) => ({ name, type: 'ssh', data })),
+        keys,
         devices: [],
         random_seed: randomBytes(SEED_BYTES).toString('base64'),
       }),
@@ -91,9 +90,8 @@ function openstackTree({ server, adminPass, cards }: GuestFacts): Tree {
   }
 }
 
-function ec2Tree({ server, securityGroups, ipAddress }: GuestFacts): Tree {
+function ec2Tree({ server, keys, securityGroups, ipAddress }: GuestFacts): Tree {
   const hostName = hostNameOf(server.name)
-  const keys = keysOf(server)
   const id = server.number.toString(16).padStart(8, '0')
   return {
     'meta-data': {
@@ -118,12 +116,8 @@ function ec2Tree({ server, securityGroups, ipAddress }: GuestFacts): Tree {
 }
 
 /** EC2 lists keys as `0=name`, and reads them under `0`. */
-function publicKeysTree(keys: { name: string; data: string }[]): Tree {
+function publicKeysTree(keys: GuestFacts['keys']): Tree {
   return Object.fromEntries(keys.map(({ name, data }, index) => [`${index}=${name}`, { 'openssh-key': () => data }]))
-}
-
-function keysOf(server: GuestFacts['server']): { name: string; data: string }[] {
-  return server.keyName === null || server.publicKey === null ? [] : [{ name: server.keyName, data: server.publicKey }]
 }
 
 function userDataLeaf(name: string, userData: string | null): Tree {

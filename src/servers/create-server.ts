@@ -17,6 +17,7 @@ import { bindPort, insertPort } from '../ports/port-store.ts'
 import { DEFAULT_GROUP, ensureDefaultGroup, listGroupsNamed } from '../security-groups/security-group-store.ts'
 import { asComputeError } from './compute-errors.ts'
 import { readMapping } from './device-mapping.ts'
+import { insertServerKeypairs } from './server-keypair-store.ts'
 import type { CreateServerRequest } from './server-schema.ts'
 import { readUsage, takeNumbers, takeTurn } from './server-store.ts'
 import { completeDisks, giveDisks, machinePropertiesOf, takeDisks } from './wished-disks.ts'
@@ -92,7 +93,6 @@ export async function acceptCreateServer(cloud: Cloud, tx: Tx, caller: Caller, w
         imageName: mapping.bootsFromImage ? (image?.name ?? '') : '',
         imageProperties,
         keyName: keypair?.name ?? null,
-        publicKey: keypair?.publicKey ?? null,
         sealedAdminPass: cloud.box.seal(adminPass),
         metadata: JSON.stringify(metadata),
         userData: wish.user_data ?? null,
@@ -117,6 +117,7 @@ export async function acceptCreateServer(cloud: Cloud, tx: Tx, caller: Caller, w
         deletedAt: null,
       })
       .execute()
+    await insertServerKeypairs(tx, id, keypair ? [keypair] : [])
     await giveDisks(tx, id, taken)
     await giveCards(tx, caller, id, cards, groupIds, now)
     await acceptAction(tx, cloud.actions.create, id, { availabilityZone }, caller, now)

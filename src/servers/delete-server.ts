@@ -71,7 +71,9 @@ export function deleteServer(parts: ActionParts): Action<null, Step, ServerSubje
             await releasePorts(parts, tx, server.id)
             await releaseRoom(tx, server.id)
             await tx.deleteFrom('consoleTokens').where('serverId', '=', server.id).execute()
-            const gone = { vmState: 'deleted', taskState: null, powerState: 0, sealedAdminPass: null } as const
+            await tx.deleteFrom('serverKeypairs').where('serverId', '=', server.id).execute()
+            const noSecrets = { sealedAdminPass: null, guestPassword: null }
+            const gone = { vmState: 'deleted', taskState: null, powerState: 0, ...noSecrets } as const
             await updateServer(tx, server.id, { ...gone, deletedAt: now, terminatedAt: now }, now)
           },
         }

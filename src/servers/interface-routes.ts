@@ -3,6 +3,7 @@ import type { Cloud } from '../cloud.ts'
 import type { Reader } from '../db/database.ts'
 import { ApiError } from '../http/api-error.ts'
 import type { App } from '../http/app.ts'
+import { type Dialect, UOS } from '../http/dialect.ts'
 import { sendOnce } from '../http/once.ts'
 import { acceptAttachInterface, acceptDetachInterface, portNotOnServer } from './attach-interface.ts'
 import { afterDeviceChanges } from './device-changes.ts'
@@ -17,15 +18,15 @@ import { SPOKEN } from './server-state.ts'
 import { getServer, withCards } from './server-store.ts'
 import { addressesView } from './server-view.ts'
 
-const OfServer = Type.Object({ projectId: Type.String(), serverId: Type.String() })
+const OfServer = Type.Object({ serverId: Type.String() })
 const OfPort = Type.Object({ ...OfServer.properties, portId: Type.String() })
 const OfNetwork = Type.Object({ ...OfServer.properties, networkName: Type.String() })
 
 /** The network cards of a server (S26 to S28, and their lists), and its addresses by network. */
-export function interfaceRoutes(app: App, cloud: Cloud): void {
+export function interfaceRoutes(app: App, cloud: Cloud, { base }: Dialect = UOS): void {
   const { db } = cloud
-  const cards = '/v2/:projectId/servers/:serverId/os-interface'
-  const ips = '/v2/:projectId/servers/:serverId/ips'
+  const cards = `${base}/servers/:serverId/os-interface`
+  const ips = `${base}/servers/:serverId/ips`
 
   app.get(
     cards,

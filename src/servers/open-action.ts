@@ -18,6 +18,8 @@ export interface TaskToOpen<Input> {
   taskState: TaskState
   action: AnyAction
   input: Input
+  /** What of it is secret, for as long as the action is open. */
+  sealedSecret?: string
 }
 
 /**
@@ -30,7 +32,7 @@ export async function openAction<Input>(
   tx: Tx,
   caller: Caller,
   serverId: string,
-  { name, taskState, action, input }: TaskToOpen<Input>,
+  { name, taskState, action, input, sealedSecret }: TaskToOpen<Input>,
 ): Promise<Row<'servers'>> {
   const now = cloud.clock.now()
   let server: Row<'servers'> | undefined
@@ -46,7 +48,7 @@ export async function openAction<Input>(
   // Only a hard reboot gets here while something is open: it takes over a reboot that hangs.
   if (server.taskState !== null) await supersedeAction(tx, serverId, now)
   else await demandNoDeviceChange(tx, serverId)
-  await acceptAction(tx, action, serverId, input, caller, now)
+  await acceptAction(tx, action, serverId, input, caller, now, sealedSecret)
   tx.onCommit(() => cloud.runner.nudge())
   return server
 }

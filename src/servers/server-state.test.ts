@@ -34,6 +34,9 @@ const NEEDED: Record<StateBoundAction, VmState[]> = {
   detachVolume: ['active', 'stopped', 'paused'],
   createImage: ['active', 'stopped', 'paused', 'suspended'],
   createBackup: ['active', 'stopped', 'paused', 'suspended'],
+  changePassword: ['active'],
+  attachKeypairs: ['active', 'stopped'],
+  detachKeypairs: ['active', 'stopped'],
 }
 
 for (const [action, allowed] of Object.entries(NEEDED) as [StateBoundAction, VmState[]][]) {
@@ -87,6 +90,7 @@ test('status follows from state and task', () => {
   assert.equal(statusOf('active', 'powering-off'), 'ACTIVE')
   assert.equal(statusOf('active', 'rebooting'), 'REBOOT')
   assert.equal(statusOf('active', 'reboot_started_hard'), 'HARD_REBOOT')
+  assert.equal(statusOf('active', 'updating_password'), 'PASSWORD')
   assert.equal(statusOf('stopped', 'rebooting_hard'), 'SHUTOFF')
 })
 

@@ -7,19 +7,31 @@ import type { Row, TaskState, VmState } from '../db/schema.ts'
 import { ApiError } from '../http/api-error.ts'
 
 /** What can be asked of a server and needs a certain state. */
-export type StateBoundAction = 'softReboot' | 'hardReboot' | 'start' | 'stop' | 'shutdown' | CardAction | DiskAction
+export type StateBoundAction =
+  | 'softReboot'
+  | 'hardReboot'
+  | 'start'
+  | 'stop'
+  | 'shutdown'
+  | CardAction
+  | DiskAction
+  | GuestAction
 type CardAction = 'attachInterface' | 'detachInterface' | 'addFixedIp' | 'removeFixedIp'
 type DiskAction = 'attachVolume' | 'detachVolume' | 'createImage' | 'createBackup'
+type GuestAction = 'changePassword' | 'attachKeypairs' | 'detachKeypairs'
 
 const CARD_ACTIONS = ['attachInterface', 'detachInterface', 'addFixedIp', 'removeFixedIp'] as const
 const IMAGE_ACTIONS = ['createImage', 'createBackup'] as const
 const DISK_ACTIONS = ['attachVolume', 'detachVolume', ...IMAGE_ACTIONS] as const
 
+const DEVICE_ACTIONS = [...CARD_ACTIONS, ...DISK_ACTIONS] as const
+const KEY_ACTIONS = ['attachKeypairs', 'detachKeypairs'] as const
+
 const startable = {
   building: [],
-  active: ['softReboot', 'hardReboot', 'stop', 'shutdown', ...CARD_ACTIONS, ...DISK_ACTIONS],
-  stopped: ['hardReboot', 'start', ...CARD_ACTIONS, ...DISK_ACTIONS],
-  paused: ['hardReboot', ...CARD_ACTIONS, ...DISK_ACTIONS],
+  active: ['softReboot', 'hardReboot', 'stop', 'shutdown', 'changePassword', ...KEY_ACTIONS, ...DEVICE_ACTIONS],
+  stopped: ['hardReboot', 'start', ...KEY_ACTIONS, ...DEVICE_ACTIONS],
+  paused: ['hardReboot', ...DEVICE_ACTIONS],
   suspended: ['hardReboot', ...IMAGE_ACTIONS],
   resized: [],
   error: ['hardReboot', 'stop'],
@@ -48,6 +60,9 @@ const takesOver: Record<StateBoundAction, readonly TaskState[]> = {
   detachVolume: [],
   createImage: [],
   createBackup: [],
+  changePassword: [],
+  attachKeypairs: [],
+  detachKeypairs: [],
 }
 
 /** How messages call it. */
@@ -65,6 +80,9 @@ export const SPOKEN: Record<StateBoundAction, string> = {
   detachVolume: 'detach_volume',
   createImage: 'createImage',
   createBackup: 'createBackup',
+  changePassword: 'changePassword',
+  attachKeypairs: 'attachKeypairs',
+  detachKeypairs: 'detachKeypairs',
 }
 
 type Stateful = Pick<Row<'servers'>, 'id' | 'vmState' | 'taskState' | 'launchedAt' | 'isLocked'>
@@ -103,6 +121,7 @@ export type ServerStatus =
   | 'DELETED'
   | 'REBOOT'
   | 'HARD_REBOOT'
+  | 'PASSWORD'
 
 const STATUS: Record<VmState, ServerStatus> = {
   building: 'BUILD',
@@ -135,6 +154,7 @@ const TASK_STATUS: Record<TaskState, ServerStatus | null> = {
   image_pending_upload: null,
   image_uploading: null,
   image_backup: null,
+  updating_password: 'PASSWORD',
 }
 
 /** The word users see. */

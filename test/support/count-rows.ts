@@ -36,6 +36,7 @@ const TABLES = Object.keys({
   claims: 0,
   counters: 0,
   servers: 0,
+  serverKeypairs: 0,
   actions: 0,
   actionEvents: 0,
   consoleTokens: 0,

@@ -81,6 +81,7 @@ const TASK_STATES = [
     image_pending_upload: 0,
     image_uploading: 0,
     image_backup: 0,
+    updating_password: 0,
   } satisfies Record<TaskState, 0>) as TaskState[]),
 ]
 

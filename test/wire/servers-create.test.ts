@@ -1,6 +1,7 @@
 /** What S01 takes, and what comes of it; cards and addresses are in servers-create-networks.test.ts. */
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
+import { listServerKeypairs } from '../../src/servers/server-keypair-store.ts'
 import { assertRequestIds } from '../support/assert-fault.ts'
 import { countRows } from '../support/count-rows.ts'
 import { type Body, createServer, createServers, listServers } from '../support/create-servers.ts'
@@ -51,7 +52,12 @@ for (const database of DATABASES) {
       assert.equal(server.accessIPv6, '2001:db8::1')
       assert.equal(server['OS-DCF:diskConfig'], 'AUTO')
       const row = await cloud.server(server.id)
-      assert.deepEqual([row.publicKey, row.userData], [keypair.public_key, userData])
+      assert.equal(row.userData, userData)
+      const keys = await listServerKeypairs(cloud.cloud.db.read, server.id)
+      assert.deepEqual(
+        keys.map(({ name, publicKey }) => [name, publicKey]),
+        [['key', keypair.public_key]],
+      )
     })
 
     test('optional members may be null, where clients send that, and empty', async () => {

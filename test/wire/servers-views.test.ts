@@ -23,6 +23,7 @@ const STATUSES: [VmState, TaskState | null, string, boolean][] = [
   ['active', 'rebooting_hard', 'HARD_REBOOT', false],
   ['active', 'reboot_pending_hard', 'HARD_REBOOT', false],
   ['active', 'reboot_started_hard', 'HARD_REBOOT', false],
+  ['active', 'updating_password', 'PASSWORD', false],
   ['stopped', null, 'SHUTOFF', false],
   ['stopped', 'powering-on', 'SHUTOFF', false],
   ['stopped', 'rebooting_hard', 'SHUTOFF', false],

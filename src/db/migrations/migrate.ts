@@ -1,30 +1,21 @@
 import { type Kysely, sql } from 'kysely'
-import { Migrator } from 'kysely/migration'
+import { type Migration, Migrator } from 'kysely/migration'
 import { NewerDatabaseError } from '../newer-database-error.ts'
-import * as identity from './0001-identity.ts'
-import * as offers from './0002-offers.ts'
-import * as networks from './0003-networks.ts'
-import * as servers from './0004-servers.ts'
-import * as actions from './0005-actions.ts'
-import * as consoles from './0006-consoles.ts'
-import * as idempotentAnswers from './0007-idempotent-answers.ts'
-import * as routers from './0008-routers.ts'
-import * as images from './0009-images.ts'
-import * as volumes from './0010-volumes.ts'
-import * as serverImages from './0011-server-images.ts'
 
-const migrations = {
-  '0001-identity': identity,
-  '0002-offers': offers,
-  '0003-networks': networks,
-  '0004-servers': servers,
-  '0005-actions': actions,
-  '0006-consoles': consoles,
-  '0007-idempotent-answers': idempotentAnswers,
-  '0008-routers': routers,
-  '0009-images': images,
-  '0010-volumes': volumes,
-  '0011-server-images': serverImages,
+/** Loaded when there is something to do, which is hardly ever. */
+const migrations: Record<string, () => Promise<Migration>> = {
+  '0001-identity': () => import('./0001-identity.ts'),
+  '0002-offers': () => import('./0002-offers.ts'),
+  '0003-networks': () => import('./0003-networks.ts'),
+  '0004-servers': () => import('./0004-servers.ts'),
+  '0005-actions': () => import('./0005-actions.ts'),
+  '0006-consoles': () => import('./0006-consoles.ts'),
+  '0007-idempotent-answers': () => import('./0007-idempotent-answers.ts'),
+  '0008-routers': () => import('./0008-routers.ts'),
+  '0009-images': () => import('./0009-images.ts'),
+  '0010-volumes': () => import('./0010-volumes.ts'),
+  '0011-server-images': () => import('./0011-server-images.ts'),
+  '0012-server-keypairs': () => import('./0012-server-keypairs.ts'),
 }
 
 /**
@@ -44,7 +35,12 @@ export async function migrate<Schema>(db: Kysely<Schema>): Promise<void> {
     }
     if (rows.length === Object.keys(migrations).length) return
   }
-  const migrator = new Migrator({ db, provider: { getMigrations: async () => migrations } })
+  const migrator = new Migrator({ db, provider: { getMigrations: loadAll } })
   const { error } = await migrator.migrateToLatest()
   if (error) throw new Error('The database could not be brought up to date.', { cause: error })
+}
+
+async function loadAll(): Promise<Record<string, Migration>> {
+  const loaded = Object.entries(migrations).map(async ([name, load]) => [name, await load()] as const)
+  return Object.fromEntries(await Promise.all(loaded))
 }
