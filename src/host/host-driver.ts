@@ -9,6 +9,7 @@
  * A driver runs one verb a server at a time; callers need no lock. It knows neither HTTP nor the database.
  */
 import type { Duplex } from 'node:stream'
+import type { GuestAgentHost } from './guest-agent-host.ts'
 import type { ServerDisk, VolumeHost } from './volume-host.ts'
 
 /**
@@ -211,7 +212,7 @@ export interface MetadataAnswer {
   headers?: Record<string, string>
 }
 
-export interface HostDriver extends VolumeHost, AsyncDisposable {
+export interface HostDriver extends VolumeHost, GuestAgentHost, AsyncDisposable {
   readonly hostName: string
   /**
    * Finds again what earlier runs left, and opens its listeners. Guests that run are not touched.
@@ -298,6 +299,8 @@ export type HostFailure =
   | 'notPlugged'
   | 'notRunning'
   | 'running'
+  | 'noAgent'
+  | 'agentRefused'
   | 'unreachable'
 
 /**

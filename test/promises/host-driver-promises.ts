@@ -34,6 +34,15 @@ export interface HostWorld extends AsyncDisposable {
   crash(serverId: string): Promise<void>
   /** Waits until the driver knows that the guest crashed. */
   untilGone(serverId: string): Promise<void>
+  /** Plans of a server whose guest has an agent that answers, once it is up. */
+  newServerWithAgent(): Promise<{ disk: DiskPlan; server: ServerPlan }>
+  /** The name of a user that the guest does not have. */
+  lackUser(serverId: string): Promise<string>
+  /** The agent answers nothing any more. */
+  silenceAgent(serverId: string): Promise<void>
+  hasPassword(serverId: string, userName: string, password: string): Promise<boolean>
+  /** The lines of the user's `authorized_keys`. */
+  readKeys(serverId: string, userName: string): Promise<string[]>
 }
 
 export const failsAs = (failure: HostError['failure']) => (error: unknown) =>

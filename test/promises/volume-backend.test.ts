@@ -3,7 +3,7 @@ import { chmod, mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { MemoryDisks } from '../../src/host/memory/memory-disks.ts'
-import { newMemoryMachine } from '../../src/host/memory/memory-driver.ts'
+import { newMemoryMachine, newMemoryServer } from '../../src/host/memory/memory-machine.ts'
 import { readQcow2Header } from '../../src/host/qemu/qcow2-header.ts'
 import { DirectoryBackend } from '../../src/host/volumes/directory-backend.ts'
 import type { DiskUser } from '../../src/host/volumes/volume-backend.ts'
@@ -17,7 +17,7 @@ volumeBackendPromises('disks in memory', async (): Promise<BackendWorld> => {
   const directory = await mkdtemp(join(tmpdir(), 'novella-backend-'))
   const machine = newMemoryMachine()
   let backend = new MemoryDisks(machine, directory)
-  const server = { power: 'on' as const, disk: undefined, blankDisks: new Map(), console: [], cards: new Map() }
+  const server = { ...newMemoryServer(), power: 'on' as const }
   return {
     get backend() {
       return backend

@@ -9,12 +9,8 @@ import { listActions } from '../../src/actions/journal.ts'
 import { type Cloud, openCloud } from '../../src/cloud.ts'
 import { type Config, readConfig } from '../../src/config.ts'
 import type { Row } from '../../src/db/schema.ts'
-import {
-  MemoryDriver,
-  type MemoryDriverOptions,
-  type MemoryMachine,
-  newMemoryMachine,
-} from '../../src/host/memory/memory-driver.ts'
+import { MemoryDriver, type MemoryDriverOptions } from '../../src/host/memory/memory-driver.ts'
+import { type MemoryMachine, newMemoryMachine } from '../../src/host/memory/memory-machine.ts'
 import { type App, buildApp } from '../../src/http/app.ts'
 import { issueToken } from '../../src/identity/issue-token.ts'
 import { ManualClock } from '../../src/lib/clock.ts'

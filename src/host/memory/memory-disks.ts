@@ -12,7 +12,7 @@ import {
   type VolumeSource,
 } from '../volume-host.ts'
 import type { VolumeBackend } from '../volumes/volume-backend.ts'
-import type { MemoryMachine, MemoryServer } from './memory-driver.ts'
+import type { MemoryMachine, MemoryServer } from './memory-machine.ts'
 
 export interface MemoryVolume {
   sizeGib: number

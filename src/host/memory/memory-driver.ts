@@ -4,6 +4,7 @@
  */
 import type { Duplex } from 'node:stream'
 import { type Clock, systemClock } from '../../lib/clock.ts'
+import type { GuestHealth } from '../guest-agent-host.ts'
 import {
   type CardPlan,
   type DiskPlan,
@@ -29,52 +30,13 @@ import type {
   VolumePlan,
   VolumeSource,
 } from '../volume-host.ts'
-import { MemoryDisks, type MemoryVolume } from './memory-disks.ts'
+import { type MemoryAgent, MemoryAgents } from './memory-agents.ts'
+import { MemoryDisks } from './memory-disks.ts'
+import { type MemoryMachine, type MemoryServer, newMemoryMachine, newMemoryServer } from './memory-machine.ts'
 import { memoryScreen } from './memory-screen.ts'
 
 /** Lines of console a server keeps. */
 const CONSOLE_LINES = 10_000
-
-export interface MemoryServer {
-  power: Power
-  disk: DiskPlan | undefined
-  /** Disks of its own besides, by their ids. */
-  blankDisks: Map<string, BlankDiskPlan>
-  console: string[]
-  /** What the running guest has besides the disk of its image, by id; empty while it is off. */
-  disks: Map<string, ServerDisk>
-  /** What the running guest has; empty while it is off. */
-  cards: Map<string, CardPlan>
-}
-
-/** What is left of a machine when the process that drove it ends: hand it to the next driver to find it again. */
-export interface MemoryMachine {
-  servers: Map<string, MemoryServer>
-  /** As they were last asked for; what changed of a network or a group since is in the maps below. */
-  ports: Map<string, PortPlan>
-  networks: Map<string, NetworkPlan>
-  securityGroups: Map<string, SecurityGroupPlan>
-  routers: Map<string, RouterPlan>
-  images: Set<string>
-  volumes: Map<string, MemoryVolume>
-  snapshots: Map<string, { sizeGib: number }>
-  /** Ids of images and snapshots that were removed while disks lean on them. */
-  removedBases: Set<string>
-  bootId: string
-}
-
-export const newMemoryMachine = (): MemoryMachine => ({
-  servers: new Map(),
-  ports: new Map(),
-  networks: new Map(),
-  securityGroups: new Map(),
-  routers: new Map(),
-  images: new Set(),
-  volumes: new Map(),
-  snapshots: new Map(),
-  removedBases: new Set(),
-  bootId: 'boot-1',
-})
 
 /** Stands between a verb and its effect: may throw before (the call is lost) or after `run` (the answer is lost). */
 export type Intercept = <T>(verb: string, id: string, run: () => Promise<T>) => Promise<T>
@@ -91,15 +53,6 @@ export interface MemoryDriverOptions {
   filesDir?: string
 }
 
-const newServer = (): MemoryServer => ({
-  power: 'off',
-  disk: undefined,
-  blankDisks: new Map(),
-  console: [],
-  disks: new Map(),
-  cards: new Map(),
-})
-
 export class MemoryDriver implements HostDriver {
   readonly hostName: string
   readonly machine: MemoryMachine
@@ -109,6 +62,7 @@ export class MemoryDriver implements HostDriver {
   readonly #facts: Partial<HostFacts>
   readonly #listeners = new Set<() => void>()
   readonly #disks: MemoryDisks
+  readonly #agents: MemoryAgents
   /** Open screens, by server. */
   readonly #screens = new Map<string, Set<Duplex>>()
 
@@ -120,6 +74,7 @@ export class MemoryDriver implements HostDriver {
     this.#clock = options.clock ?? systemClock
     this.#facts = options.facts ?? {}
     this.#disks = new MemoryDisks(this.machine, options.filesDir)
+    this.#agents = new MemoryAgents(this.machine, this.#clock)
   }
 
   async start(): Promise<void> {}
@@ -146,7 +101,7 @@ export class MemoryDriver implements HostDriver {
   }
 
   #ensureServer(serverId: string): MemoryServer {
-    const server = this.machine.servers.get(serverId) ?? newServer()
+    const server = this.machine.servers.get(serverId) ?? newMemoryServer()
     this.machine.servers.set(serverId, server)
     return server
   }
@@ -243,6 +198,7 @@ export class MemoryDriver implements HostDriver {
         server.power = 'on'
         server.cards = new Map(plan.ports.map((card) => [card.portId, card]))
         server.disks = new Map(plan.disks.map((disk) => [disk.diskId, disk]))
+        server.hasAgentPort = plan.hardware.hasAgent
         this.#print(server, `[    0.000000] booting ${plan.serverId}`, `${plan.serverId} login: `)
       }
       return 'on'
@@ -257,6 +213,26 @@ export class MemoryDriver implements HostDriver {
         server.disks.clear()
       } else this.#end(serverId, 'off')
     })
+  }
+
+  setGuestPassword(serverId: string, userName: string, password: string): Promise<void> {
+    return this.intercept('setGuestPassword', serverId, async () => {
+      this.#agents.setGuestPassword(serverId, userName, password)
+    })
+  }
+
+  changeGuestKeys(serverId: string, userName: string, keys: { add: string[]; remove: string[] }): Promise<void> {
+    return this.intercept('changeGuestKeys', serverId, async () => {
+      this.#agents.changeGuestKeys(serverId, userName, keys)
+    })
+  }
+
+  setGuestClock(serverId: string): Promise<void> {
+    return this.intercept('setGuestClock', serverId, async () => this.#agents.setGuestClock(serverId))
+  }
+
+  readGuestHealth(serverId: string): Promise<GuestHealth> {
+    return this.intercept('readGuestHealth', serverId, async () => this.#agents.readGuestHealth(serverId))
   }
 
   pressPowerButton(serverId: string): Promise<void> {
@@ -369,6 +345,16 @@ export class MemoryDriver implements HostDriver {
     this.machine.securityGroups.clear()
     this.machine.routers.clear()
     this.machine.bootId = `boot-${Number(this.machine.bootId.slice(5)) + 1}`
+  }
+
+  /**
+   * What a guest's agent is like, and what it was told: tests change the one and look at the other.
+   * @throws Error for a server the host has no trace of.
+   */
+  agentOf(serverId: string): MemoryAgent {
+    const server = this.machine.servers.get(serverId)
+    if (!server) throw new Error(`there is no server ${serverId}`)
+    return server.agent
   }
 
   /** Writes to the serial console of a guest. */

@@ -11,10 +11,7 @@ import {
 } from 'node:fs'
 import type { ServerFiles } from './server-files.ts'
 
-/**
- * How much of a console is kept, in bytes. The files hold at most twice as much and what comes between two sweeps; a
- * guest that writes while no Novella runs is cut when the next one starts.
- */
+/** How much of a console is kept, in bytes. The two files hold at most twice as much: see console-writer.ts. */
 export const CONSOLE_KEPT_BYTES = 1024 * 1024
 
 const CONTROL_SEQUENCE = /\x1b(?:\[[0-?]*[ -/]*[@-~]|[@-Z\\-_a-z])/g
@@ -48,8 +45,8 @@ export function readConsoleTail(files: ServerFiles): Buffer {
 }
 
 /**
- * Cuts a console log that has grown past its limit: what is kept moves to the older file, and QEMU, which appends,
- * goes on at the start. Synchronous on purpose: what the guest writes between the copy and the cut is lost.
+ * Cuts a console log that has grown past its limit, as it does where QEMU of the first Novella writes it itself: what
+ * is kept moves to the older file, and QEMU, which appends, goes on at the start. Synchronous on purpose: what the guest writes between the copy and the cut is lost.
  * @throws Error when nothing could be kept, on a full disk for instance. The log is cut all the same: it may be what
  * fills the disk.
  */

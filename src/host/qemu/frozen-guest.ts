@@ -20,26 +20,49 @@ const AGENT_MS = 2_000
 const THAW_AGAIN_MS = 1_000
 const THAW_TRIES = 60
 
-/** Does something short while the guest's file systems are still, if they can be; they are let go in any case. */
-export async function whileFrozen<T>(guest: Guest, files: ServerFiles, work: () => Promise<T>): Promise<T> {
-  const agent = (await hasAgent(guest))
-    ? await GuestAgent.connect(files.guestAgent, AGENT_MS).catch(() => undefined)
-    : undefined
-  if (!agent) return await work()
-  writeFileSync(files.frozen, '')
-  let isBehind = false
-  try {
-    // Refused or not answered: it may be frozen in part, or soon, and will be thawed.
-    await agent.execute('guest-fsfreeze-freeze', {}, AGENT_MS).catch(() => {
-      isBehind = true
-    })
-    return await work()
-  } finally {
-    if (isBehind) await agent.synchronize(AGENT_MS).catch(() => {})
-    const isThawed = await thaw(agent).finally(() => agent[Symbol.dispose]())
-    if (isThawed) rmSync(files.frozen, { force: true })
-    else thawLeftover(files).catch(() => {})
+/** The agent of a guest, being looked for while whoever needs it prepares the rest. To be disposed. */
+export class Freezer implements AsyncDisposable {
+  readonly #files: ServerFiles
+  readonly #agent: Promise<GuestAgent | undefined>
+
+  constructor(guest: Guest, files: ServerFiles) {
+    this.#files = files
+    this.#agent = findAgent(guest, files).catch(() => undefined)
   }
+
+  /** Does something short while the guest's file systems are still, if they can be; they are let go in any case. */
+  async whileFrozen<T>(work: () => Promise<T>): Promise<T> {
+    const agent = await this.#agent
+    if (!agent) return await work()
+    const files = this.#files
+    writeFileSync(files.frozen, '')
+    let isBehind = false
+    try {
+      // Refused or not answered: it may be frozen in part, or soon, and will be thawed.
+      await agent.execute('guest-fsfreeze-freeze', {}, AGENT_MS).catch(() => {
+        isBehind = true
+      })
+      return await work()
+    } finally {
+      if (isBehind) await agent.synchronize(AGENT_MS).catch(() => {})
+      if (await thaw(agent)) rmSync(files.frozen, { force: true })
+      else {
+        agent[Symbol.dispose]()
+        thawLeftover(files).catch(() => {})
+      }
+    }
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    const agent = await this.#agent
+    agent?.[Symbol.dispose]()
+  }
+}
+
+/** An agent that answers; none in a machine that stands still, which writes nothing either. */
+async function findAgent(guest: Guest, files: ServerFiles): Promise<GuestAgent | undefined> {
+  if (!(await hasAgent(guest)) || (await guest.readStatus()) !== 'running') return undefined
+  return await GuestAgent.connect(files.guestAgent, AGENT_MS)
 }
 
 /** Thaws a guest that whoever froze it left so; does nothing for any other. Gives up when its agent stays silent. */
@@ -64,8 +87,18 @@ async function thaw(agent: GuestAgent): Promise<boolean> {
   }
 }
 
+/** A guest's port for its agent: something inside has it `open`, nothing has, or the machine has `none`. */
+export type AgentPort = 'open' | 'closed' | 'none'
+
+/** @throws Error as `Guest.execute`. Source: QAPI ChardevInfo. */
+export async function readAgentPort(guest: Guest): Promise<AgentPort> {
+  const devices = readObjects(await guest.execute('query-chardev'))
+  const device = devices.find(({ label }) => label === AGENT_CHARDEV)
+  if (!device) return 'none'
+  return device['frontend-open'] === true ? 'open' : 'closed'
+}
+
 /** Whether something in the guest has the agent's port open. */
 export async function hasAgent(guest: Guest): Promise<boolean> {
-  const devices = readObjects(await guest.execute('query-chardev'))
-  return devices.some(({ label, 'frontend-open': isOpen }) => label === AGENT_CHARDEV && isOpen === true)
+  return (await readAgentPort(guest)) === 'open'
 }

@@ -7,6 +7,7 @@ import type { Power } from '../host-driver.ts'
 import { BOOT_CAP_MS, BootQueue } from './boot-queue.ts'
 import { type CgroupTree, type Limits, limitProcess, removeCgroups, removeEmptyCgroups } from './cgroup.ts'
 import { boundConsole, sizeOf } from './console-log.ts'
+import { hasConsoleWriter, replaceConsoleWriter } from './console-writer.ts'
 import { hasAgent, thawLeftover } from './frozen-guest.ts'
 import { Guest, hostStops } from './guest.ts'
 import { removeCopies } from './guest-copy.ts'
@@ -20,7 +21,7 @@ import { STOPPED_BY_DISK, StalledGuests } from './stalled-guests.ts'
 const SWEEP_EVERY_MS = 1_000
 /** A log of QEMU's own that a guest made grow past this is emptied. */
 const QEMU_LOG_BYTES = 1024 * 1024
-/** How long the kernel may take to let go of the control group of a process that is gone. */
+/** How long the kernel may take to let go of the control group of processes that are gone. */
 const CGROUP_GRACE_MS = 2_000
 
 /** Events after which a server's power may be another one. */
@@ -142,10 +143,12 @@ export class Guests {
   async end(serverId: string): Promise<boolean> {
     this.queue.leave(serverId)
     const guest = this.find(serverId)
+    const files = this.files(serverId)
     if (guest && !(await guest.end())) return false
-    removeRecord(this.files(serverId))
+    removeRecord(files)
     const deadline = performance.now() + CGROUP_GRACE_MS
-    while (!this.#dropCgroups(serverId) && performance.now() < deadline) await pause(10)
+    const isEnding = () => !this.#dropCgroups(serverId) || hasConsoleWriter(files) === true
+    while (isEnding() && performance.now() < deadline) await pause(10)
     return true
   }
 
@@ -212,7 +215,10 @@ export class Guests {
 
   #sweep(): void {
     try {
-      for (const serverId of this.#running.keys()) this.#boundLogs(serverId)
+      for (const [serverId, guest] of this.#running) {
+        this.#boundLogs(serverId)
+        this.#keepWriter(serverId, guest)
+      }
       this.#stalled.look()
       for (const serverId of this.#lingeringCgroups) {
         if (this.#running.has(serverId)) this.#lingeringCgroups.delete(serverId)
@@ -220,6 +226,17 @@ export class Guests {
       }
     } finally {
       this.#cancelSweep = this.#options.clock.after(SWEEP_EVERY_MS, () => this.#sweep())
+    }
+  }
+
+  #keepWriter(serverId: string, { record }: Guest): void {
+    try {
+      const pid = replaceConsoleWriter(this.files(serverId))
+      if (pid === undefined) return
+      this.#options.log.warn({ serverId }, 'what writes the console of a guest down had ended; it was started again')
+      if (record.limits) this.limit(serverId, record.limits, pid)
+    } catch (error) {
+      this.#options.log.debug({ err: error, serverId }, 'the console of a guest is not written down')
     }
   }
 

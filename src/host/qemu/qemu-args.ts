@@ -1,5 +1,6 @@
 import { type CardPlan, type HardwarePlan, MOST_CARDS, type ServerPlan } from '../host-driver.ts'
 import type { StoredVolume } from '../volumes/volume-backend.ts'
+import { CONSOLE_FD } from './console-writer.ts'
 import { bootOrder, diskArgs, rootDisk } from './disk-args.ts'
 import {
   cardBus,
@@ -63,9 +64,10 @@ export function qemuArgs(input: QemuInput): string[] {
     ...plan.ports.flatMap((port, index) => card(port, index, input.tapFds[index], hardware)),
     ...['-vga', 'std', '-vnc', `unix:${escaped(files.vnc)},share=force-shared`],
     ...(hardware.hasAgent ? agent(files) : []),
-    // logappend lets the driver cut the log while QEMU writes to it.
-    ...['-chardev', `${socket('serial0', files.serial)},logfile=${escaped(files.consoleLog)},logappend=on`],
-    ...['-serial', 'chardev:serial0'],
+    // The log goes to the writer at the other end of a pipe.
+    ...['-add-fd', `set=1,fd=${CONSOLE_FD}`],
+    ...['-chardev', `${socket(SERIAL_CHARDEV, files.serial)},logfile=/dev/fdset/1,logappend=on`],
+    ...['-serial', `chardev:${SERIAL_CHARDEV}`],
     ...['-device', 'virtio-balloon-pci,id=balloon0'],
     ...(hardware.hasRandom ? ['-device', 'virtio-rng-pci'] : []),
     ...['-chardev', socket('qmp0', files.qmp), '-mon', 'chardev=qmp0,mode=control'],
@@ -78,6 +80,8 @@ export function qemuArgs(input: QemuInput): string[] {
 
 /** The id under which QMP reports the guest agent's port. */
 export const AGENT_PORT = 'agent-port'
+/** The id of the serial console's character device. */
+const SERIAL_CHARDEV = 'serial0'
 /** The id of the guest agent's character device. */
 export const AGENT_CHARDEV = 'agent0'
 

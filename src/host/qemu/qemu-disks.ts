@@ -15,7 +15,7 @@ import { createDisk } from '../volumes/qemu-img.ts'
 import type { DiskUser, StoredVolume } from '../volumes/volume-backend.ts'
 import { makeBlankDisk } from './blank-disk.ts'
 import { DISK_DEVICE_PREFIX, diskIds, ROOT_NODE } from './disk-args.ts'
-import { whileFrozen } from './frozen-guest.ts'
+import { Freezer } from './frozen-guest.ts'
 import type { Guest } from './guest.ts'
 import { copyDisk } from './guest-copy.ts'
 import { readDevices, readProperty } from './guest-devices.ts'
@@ -225,8 +225,8 @@ export class QemuDisks {
         await chmod(target, 0o600)
         if (user) await chown(target, user.uid, user.gid)
       }
-      const still = (work: () => Promise<unknown>) => whileFrozen(guest, guests.files(serverId), work)
-      await copyDisk(guest, node, { file: target, make }, still)
+      await using freezer = new Freezer(guest, guests.files(serverId))
+      await copyDisk(guest, node, { file: target, make }, (work) => freezer.whileFrozen(work))
       await chown(target, 0, 0)
     } catch (error) {
       await rm(target, { force: true })

@@ -9,6 +9,7 @@
  */
 import { existsSync } from 'node:fs'
 import type { Duplex } from 'node:stream'
+import type { GuestHealth } from '../guest-agent-host.ts'
 import {
   type CardPlan,
   type DiskPlan,
@@ -35,36 +36,20 @@ import type {
   VolumeSource,
 } from '../volume-host.ts'
 import type { DirectoryBackend } from '../volumes/directory-backend.ts'
-import { type Accelerator, chooseAccelerator } from './accelerator.ts'
-import { detectCgroups } from './cgroup.ts'
 import { cleanConsole, lastLines, readConsoleTail } from './console-log.ts'
 import { type Guest, hostStops } from './guest.ts'
 import { plugCard, unplugCard } from './guest-cards.ts'
-import { Guests } from './guests.ts'
+import type { GuestTalks } from './guest-talks.ts'
 import { readMemory, readSpace, readVcpus } from './host-facts.ts'
 import { rejectAsHostError, toHostError } from './host-failure.ts'
 import { KeyedLock } from './keyed-lock.ts'
-import { Launcher } from './launcher.ts'
 import { openScreen } from './open-screen.ts'
-import { QemuDisks } from './qemu-disks.ts'
 import type { QemuDriverOptions } from './qemu-driver-options.ts'
-import { findQemuPrograms, type QemuPrograms } from './qemu-programs.ts'
 import { readBootId } from './run-record.ts'
 import { ensureOverlay } from './server-disk.ts'
 import { readCardModel } from './server-hardware.ts'
-import { canHaveServerUsers, FIRST_SERVER_UID } from './server-user.ts'
 import { closeSockets } from './sockets-directory.ts'
-import { prepareState, type StateDirectory } from './state-directory.ts'
-
-/** What `start` finds out; nothing works before. */
-interface Started {
-  guests: Guests
-  disks: QemuDisks
-  launcher: Launcher
-  programs: QemuPrograms
-  accelerator: Accelerator
-  serversDir: string
-}
+import { type StartedHost, startHost } from './start-host.ts'
 
 /** QEMU on this machine; needs root, to put guests under limits and give up rights before QEMU starts. */
 export class QemuDriver implements HostDriver {
@@ -72,7 +57,7 @@ export class QemuDriver implements HostDriver {
   readonly #options: QemuDriverOptions
   readonly #locks = new KeyedLock()
   readonly #listeners = new Set<() => void>()
-  #started: Started | undefined
+  #started: StartedHost | undefined
   #isDisposed = false
 
   constructor(options: QemuDriverOptions) {
@@ -81,47 +66,13 @@ export class QemuDriver implements HostDriver {
   }
 
   async start(): Promise<void> {
-    const { concurrentBoots, clock, log, user } = this.#options
     if (this.#started) return
-    const programs = findQemuPrograms(this.#options.searchPath)
-    const hasServerUsers = canHaveServerUsers()
-    if (!hasServerUsers) log.warn('this user namespace is small: all guests run as one user')
-    const { dataDir, serversDir, greeting } = this.#prepareState(hasServerUsers)
-    const cgroups = detectCgroups(dataDir)
-    if (cgroups.kind === 'none') log.warn('no control groups on this machine: guests run without CPU and memory limits')
-    const choice = { wish: this.#options.accelerator, programs, user, dataDir, log }
-    const accelerator = await chooseAccelerator(choice).catch(rejectAsHostError)
     const remade: ServerCard[] = []
     let replug = (card: ServerCard): void => void remade.push(card)
     this.#options.network.onTapRemade((card) => replug(card))
-    await this.#options.network.start()
-    const nudge = () => this.#nudge()
-    const guests = new Guests({ serversDir, cgroups, concurrentBoots, clock, log, nudge })
-    const { imagesDir } = this.#options
-    const disks = new QemuDisks({ dataDir, imagesDir, serversDir, user, guests, programs, hasServerUsers })
-    await disks.start()
-    guests.findAll()
-    const options = this.#options
-    const launcher = new Launcher({
-      ...{ options, guests, disks, programs, accelerator, greeting, serversDir, hasServerUsers },
-    })
-    this.#started = { guests, disks, launcher, programs, accelerator, serversDir }
+    this.#started = await startHost(this.#options, () => this.#nudge())
     replug = (card) => void this.#replug(card)
     for (const card of remade) replug(card)
-  }
-
-  #prepareState(hasServerUsers: boolean): StateDirectory {
-    try {
-      const user = hasServerUsers ? { uid: FIRST_SERVER_UID, gid: FIRST_SERVER_UID } : this.#options.user
-      return prepareState({ ...this.#options, user })
-    } catch (error) {
-      const known = toHostError(error)
-      if (known instanceof HostError) throw known
-      const { dataDir } = this.#options
-      throw new HostError('missing', `The data directory ${dataDir} cannot be used: ${(error as Error).message}`, {
-        cause: error,
-      })
-    }
   }
 
   async readFacts(): Promise<HostFacts> {
@@ -341,6 +292,22 @@ export class QemuDriver implements HostDriver {
     await this.#withRunning(serverId, (guest) => disks.detach(guest, volumeId))
   }
 
+  setGuestPassword(serverId: string, userName: string, password: string): Promise<void> {
+    return this.#talks.setGuestPassword(serverId, userName, password)
+  }
+
+  changeGuestKeys(serverId: string, userName: string, keys: { add: string[]; remove: string[] }): Promise<void> {
+    return this.#talks.changeGuestKeys(serverId, userName, keys)
+  }
+
+  setGuestClock(serverId: string): Promise<void> {
+    return this.#talks.setGuestClock(serverId)
+  }
+
+  readGuestHealth(serverId: string): Promise<GuestHealth> {
+    return this.#talks.readGuestHealth(serverId)
+  }
+
   async pressPowerButton(serverId: string): Promise<void> {
     await this.#locks.run(serverId, async () => {
       const guest = this.#ready.guests.find(serverId)
@@ -381,9 +348,13 @@ export class QemuDriver implements HostDriver {
     await this.#options.network[Symbol.asyncDispose]()
   }
 
-  get #ready(): Started {
+  get #ready(): StartedHost {
     if (this.#started) return this.#started
     throw this.#isDisposed ? hostStops() : new Error('the QEMU driver is not started')
+  }
+
+  get #talks(): GuestTalks {
+    return this.#ready.talks
   }
 
   get #stored(): DirectoryBackend {

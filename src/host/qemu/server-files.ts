@@ -1,8 +1,7 @@
 import { join } from 'node:path'
 
 /**
- * Where everything of one server lies. QEMU itself writes the console and the logs, and nothing bounds them while no
- * Novella runs: a guest can then fill the file system. The next start cuts them.
+ * Where everything of one server lies.
  * The directory belongs to root, so that a guest that broke out of QEMU cannot
  * put a symbolic link in the place of a log we read; and `sockets` to the user QEMU runs as only until QEMU has
  * made its sockets; the guest does not run before that is over.
@@ -23,9 +22,11 @@ export interface ServerFiles {
   cardModel: string
   /** Says that a guest's file systems may be frozen: see frozen-guest.ts. */
   frozen: string
-  /** The serial console, and what was cut off its front. */
+  /** The serial console, and what came before it: see console-writer.ts. */
   consoleLog: string
   olderConsoleLog: string
+  /** The pipe through which QEMU hands the console to what writes it down. */
+  consolePipe: string
   /** Every QMP event, one JSON a line, written by QEMU itself: it tells how QEMU ended while we were away. */
   eventLog: string
   /** What QEMU wrote to stderr. */
@@ -55,6 +56,7 @@ export function serverFiles(serversDir: string, serverId: string): ServerFiles {
     frozen: join(directory, 'frozen'),
     consoleLog: join(directory, 'console.log'),
     olderConsoleLog: join(directory, 'console.older.log'),
+    consolePipe: join(directory, 'console.pipe'),
     eventLog: join(directory, 'events.log'),
     qemuLog: join(directory, 'qemu.log'),
     sockets,

@@ -1,8 +1,9 @@
 import { type ChildProcess, spawn } from 'node:child_process'
-import { closeSync, constants, fchownSync, openSync } from 'node:fs'
+import { closeSync, constants, openSync } from 'node:fs'
 import { COMMAND_ENV } from '../run-program.ts'
 import type { Limits } from './cgroup.ts'
 import { readTail } from './console-log.ts'
+import { CONSOLE_FD, startConsoleWriter } from './console-writer.ts'
 import { type RunRecord, readBootId, readStartTicks, removeRecord, writeRecord } from './run-record.ts'
 import type { ServerFiles } from './server-files.ts'
 import { openSockets } from './sockets-directory.ts'
@@ -23,12 +24,12 @@ export interface StartInput {
   /** Epoch milliseconds. */
   startedAt: number
   limits: Limits
-  /** Called with the process id at once after the start, for instance to put it under limits. */
+  /** Called with the id of each process at once after its start, for instance to put it under limits. */
   onPid: (pid: number) => void
 }
 
 /**
- * Starts QEMU so that it outlives this process, and writes down that it did. Synchronous, so that nobody can see a
+ * Starts QEMU and the writer of its console so that they outlive this process, and writes down that it did. Synchronous, so that nobody can see a
  * record without its process. Undefined when it could not even be started.
  * @throws Error of the system call that failed; QEMU then does not run, and there is no record.
  */
@@ -43,13 +44,16 @@ export function startQemu(input: StartInput): RunRecord | undefined {
     return fd
   }
   try {
-    const consoleLog = open(files.consoleLog, APPEND)
-    fchownSync(consoleLog, input.user.uid, input.user.gid)
-    const stdio = [
+    const stdio: (number | 'ignore')[] = [
       open(input.greeting, 'r'),
       open(files.eventLog, APPEND | O_TRUNC),
       open(files.qemuLog, APPEND | O_TRUNC),
     ]
+    const writer = startConsoleWriter(files)
+    opened.push(writer.writeEnd)
+    if (writer.pid !== undefined) input.onPid(writer.pid)
+    // What is ignored beyond stdio stays closed: the taps go there.
+    stdio.push(...Array<'ignore'>(CONSOLE_FD - stdio.length).fill('ignore'), writer.writeEnd)
     const record: RunRecord = {
       pid: null,
       startTicks: null,
