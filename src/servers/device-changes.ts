@@ -1,7 +1,7 @@
 /**
- * What happens while a network card or a disk of a server is being plugged or unplugged. Users see no task of it, and
- * it lasts less than a second, or as long as a guest takes to boot. Nobody who asks for the next thing shall have to know
- * of it: requests wait a moment for it to end, and are refused only after that.
+ * What happens while a network card or a disk of a server is being plugged or unplugged, or its guest is told of keys.
+ * Users see no task of it, and it lasts less than a second, or as long as a guest takes to boot. Nobody who asks for the
+ * next thing shall have to know of it: requests wait a moment for it to end, and are refused only after that.
  */
 import { setTimeout as pause } from 'node:timers/promises'
 import { findOpenAction } from '../actions/journal.ts'
@@ -45,7 +45,7 @@ export async function afterDeviceChanges<T>(
       if (performance.now() > deadline) {
         throw new ApiError(
           'conflictingRequest',
-          `Cannot '${spoken}' instance ${serverId} while one of its network cards or disks is being attached or detached.`,
+          `Cannot '${spoken}' instance ${serverId} while a network card, disk or key of it is being attached or detached.`,
           { cause: error },
         )
       }

@@ -13,7 +13,7 @@ import { diskPlanOf } from './server-disks.ts'
 import { updateServer } from './server-store.ts'
 
 /** What actions need of the cloud. */
-export type ActionParts = Pick<Cloud, 'config' | 'db' | 'clock' | 'hosts' | 'log' | 'networkChanges'>
+export type ActionParts = Pick<Cloud, 'config' | 'db' | 'box' | 'clock' | 'hosts' | 'log' | 'networkChanges'>
 
 /** What the steps of a server's actions work on. */
 export interface ServerSubject {

@@ -13,6 +13,7 @@ import { attachmentView } from './attachment-view.ts'
 import { buildServer } from './build-server.ts'
 import { attachInterface, detachInterface } from './change-cards.ts'
 import { attachVolume, detachVolume } from './change-disks.ts'
+import { attachKeypairs, changePassword, detachKeypairs } from './change-guest.ts'
 import { deleteServer } from './delete-server.ts'
 import { afterDeviceChanges } from './device-changes.ts'
 import { FIXED_IP_ROWS } from './fixed-ip-actions.ts'
@@ -40,12 +41,20 @@ export function serverActions(parts: ActionParts) {
     detachVolume: detachVolume(parts),
     createImage: createImage(parts),
     createBackup: createBackup(parts),
+    changePassword: changePassword(parts),
+    attachKeypairs: attachKeypairs(parts),
+    detachKeypairs: detachKeypairs(parts),
   }
 }
 export type ServerActions = ReturnType<typeof serverActions>
 
 /** A digit string where clients send one. */
 const Length = Type.Union([Type.Integer({ minimum: -1 }), Type.String({ pattern: '^(-1|[0-9]{1,9})$' }), Type.Null()])
+
+const KeyNames = Type.Object({
+  key_names: Type.Array(Type.String({ minLength: 1, maxLength: 255 }), { minItems: 1, maxItems: 100 }),
+})
+const acceptLate = () => import('./accept-guest-changes.ts')
 
 export const ACTION_TABLE: Record<string, ActionRow> = {
   reboot: row<TSchema, { type: string }>(
@@ -83,6 +92,18 @@ export const ACTION_TABLE: Record<string, ActionRow> = {
     readConsole,
   ),
   volumeAttachment: row<TSchema, AttachWish>(AttachVolumeBody, 'servers:action', 202, attachVolumeByAction),
+  changePassword: row<TSchema, { adminPass: string }>(
+    Type.Object({ adminPass: Type.String({ minLength: 1, maxLength: 255 }) }),
+    'servers:action',
+    202,
+    async (call) => (await acceptLate()).acceptChangePassword(call),
+  ),
+  attachKeypairs: row<TSchema, { key_names: string[] }>(KeyNames, 'servers:action', 202, async (call) =>
+    (await acceptLate()).acceptAttachKeypairs(call),
+  ),
+  detachKeypairs: row<TSchema, { key_names: string[] }>(KeyNames, 'servers:action', 202, async (call) =>
+    (await acceptLate()).acceptDetachKeypairs(call),
+  ),
   ...IMAGE_ROWS,
   ...FIXED_IP_ROWS,
   ...FLOATING_IP_ROWS,

@@ -99,7 +99,8 @@ export async function resumeServers(cloud: SweepParts, hostName: string): Promis
     .select(['id', 'vmState', 'taskState', 'updatedAt', 'projectId', 'userId'])
     .where('hostName', '=', hostName)
     .where('vmState', '=', 'active')
-    .where('taskState', 'is', null)
+    // A password that was on its way is given up: the guest that was to have it is gone.
+    .where(({ eb, or }) => or([eb('taskState', 'is', null), eb('taskState', '=', 'updating_password')]))
     .where('deletedAt', 'is', null)
     .orderBy('launchedAt')
     .execute()
