@@ -138,14 +138,38 @@ export class GuestAgent implements Disposable {
 }
 
 const NEWLINE = 0x0a
+const QUOTE = 0x22
+const BACKSLASH = 0x5c
+/** How far brackets nest in an answer: those that we ask for, four deep. */
+const DEEPEST_ANSWER = 32
 
 function parse(line: Buffer): { return?: unknown; error?: unknown } | undefined {
+  if (isDeep(line)) return undefined
   try {
     const value: unknown = JSON.parse(line.toString('utf8'))
     return typeof value === 'object' && value !== null ? value : undefined
   } catch {
     return undefined
   }
+}
+
+/**
+ * Whether brackets nest deeper than in any answer there is: to parse a million of them takes most of a second, in which
+ * nobody else is served.
+ */
+function isDeep(json: Buffer): boolean {
+  let depth = 0
+  let isText = false
+  for (let at = 0; at < json.length; at++) {
+    const byte = json[at]
+    if (byte === QUOTE) isText = !isText
+    else if (isText) at += byte === BACKSLASH ? 1 : 0
+    // `{` and `[`, `}` and `]` are told apart by one bit.
+    else if (byte !== undefined && (byte | 0x20) === 0x7b) depth++
+    else if (byte !== undefined && (byte | 0x20) === 0x7d) depth--
+    if (depth > DEEPEST_ANSWER) return true
+  }
+  return false
 }
 
 /** By its two known members alone: anything else of it may be nested without end. */
