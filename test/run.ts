@@ -13,12 +13,22 @@ import { parseArgs } from 'node:util'
 import { ensureSystemPackages, FOR_GUESTS, FOR_TESTS } from '../src/commands/system-packages.ts'
 import { findLeftovers, snapshot } from './support/leftovers.ts'
 import { startPostgres } from './support/postgres.ts'
+import { writeShards } from './support/shards.ts'
+
+interface TestFiles {
+  /** Patterns, from the root. */
+  files: string[]
+  /** How many processes at once. */
+  atOnce: number
+  /** How many files share a process, about. One when absent. */
+  inOneProcess?: number
+}
 
 interface Part {
   name: string
   about: string
   /** A command, or test files with how many run at once. */
-  run: { command: string[] } | { files: string[]; atOnce: number }
+  run: { command: string[] } | TestFiles
   /** It runs with `--slow` or by its name only. */
   isSlow?: true
 }
@@ -40,6 +50,7 @@ const PARTS: Part[] = [
     run: {
       files: ['test/wire/*.test.ts', 'test/actions/*.test.ts', 'test/commands/*.test.ts'],
       atOnce: availableParallelism(),
+      inOneProcess: 10,
     },
   },
   // A guest with one virtual CPU keeps one core busy while it boots; more at once would wait for each other.
@@ -111,12 +122,18 @@ console.log(`\n${lines.join('\n')}\n`)
 console.log(`${totals.passed} passed, ${totals.failed} failed, ${totals.skipped} skipped`)
 process.exitCode = totals.failed === 0 ? 0 : 1
 
-function runCommand([program = '', ...args]: string[]): { passed: number; failed: number; skipped: number } {
+interface Counts {
+  passed: number
+  failed: number
+  skipped: number
+}
+
+function runCommand([program = '', ...args]: string[]): Counts {
   const { status } = spawnSync(program, args, { cwd: root, stdio: 'inherit' })
   return status === 0 ? { passed: 1, failed: 0, skipped: 0 } : { passed: 0, failed: 1, skipped: 0 }
 }
 
-async function runFiles({ files, atOnce }: { files: string[]; atOnce: number }, timeout: number) {
+async function runFiles({ files, atOnce, inOneProcess = 1 }: TestFiles, timeout: number): Promise<Counts> {
   // A pattern that finds nothing is a folder that was renamed, not a success.
   const empty = files.filter((pattern) => globSync(pattern, { cwd: root }).length === 0)
   for (const pattern of empty) console.error(`There is no test file ${pattern}.`)
@@ -127,26 +144,44 @@ async function runFiles({ files, atOnce }: { files: string[]; atOnce: number }, 
   await using postgres = needsPostgres ? await startPostgres() : undefined
   if (postgres) process.env.NOVELLA_TEST_POSTGRES = postgres.directory
   process.env.NOVELLA_TEST_RUN = before.mark
+  const isShared = inOneProcess > 1
+  using shards = isShared
+    ? writeShards(root, found, Math.ceil(found.length / inOneProcess), ['test/support/test-cloud.ts'])
+    : undefined
   const stream = run({
-    files: found.map((file) => join(root, file)),
+    files: shards?.files ?? found.map((file) => join(root, file)),
     concurrency: atOnce,
-    timeout,
-    execArgv: ['--disable-warning=ExperimentalWarning'],
+    // This is for one test and for a whole process alike; the test's own, given again, is the one that it heeds.
+    timeout: timeout * inOneProcess,
+    execArgv: ['--disable-warning=ExperimentalWarning', `--test-timeout=${timeout}`],
   })
-  const seconds: { file: string; seconds: number }[] = []
-  stream.on('test:summary', (summary) => {
-    // One summary a file, and one for all of them, which has no file.
-    if (summary.file !== undefined) {
-      seconds.push({ file: relative(root, summary.file), seconds: summary.duration_ms / 1000 })
+  const took = new Map<string, number>()
+  let sinceSuiteMs = 0
+  const addUp = ({ nesting, name, details }: { nesting: number; name: string; details: { duration_ms: number } }) => {
+    // A file that shares its process is a suite, which waits for those before it: its tests tell how long it took.
+    if (!isShared) return
+    if (nesting === 1) sinceSuiteMs += details.duration_ms
+    if (nesting !== 0) return
+    took.set(name, sinceSuiteMs / 1000)
+    sinceSuiteMs = 0
+  }
+  stream.on('test:pass', addUp)
+  stream.on('test:fail', addUp)
+  stream.on('test:summary', ({ file, duration_ms, counts: { tests, passed, skipped, todo }, success }) => {
+    // One summary a process, and one for all of them, which has no file.
+    if (file !== undefined) {
+      if (!isShared) took.set(relative(root, file), duration_ms / 1000)
       return
     }
-    counts.passed += summary.counts.passed
-    counts.failed += summary.counts.tests - summary.counts.passed - summary.counts.skipped - summary.counts.todo
-    counts.skipped += summary.counts.skipped + summary.counts.todo
+    const failed = tests - passed - skipped - todo
+    counts.passed += passed
+    // A suite that fails is not among the tests: a file that cannot be loaded, or a hook.
+    counts.failed += failed === 0 && !success ? 1 : failed
+    counts.skipped += skipped + todo
   })
   await pipeline(stream, new spec(), process.stdout, { end: false })
   delete process.env.NOVELLA_TEST_POSTGRES
-  const slowest = seconds.toSorted((a, b) => b.seconds - a.seconds).slice(0, SLOWEST)
-  console.log(`the slowest: ${slowest.map((one) => `${one.file} ${one.seconds.toFixed(0)} s`).join(' · ')}`)
+  const slowest = [...took].toSorted(([, a], [, b]) => b - a).slice(0, SLOWEST)
+  console.log(`the slowest: ${slowest.map(([file, seconds]) => `${file} ${seconds.toFixed(0)} s`).join(' · ')}`)
   return counts
 }

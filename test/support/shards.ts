@@ -1,0 +1,41 @@
+/** Many test files in few processes: to load Novella and to warm it up costs more than most files of tests. */
+import { mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { pathToFileURL } from 'node:url'
+
+export interface Shards extends Disposable {
+  /** One file for each process, to be given to the test runner. */
+  files: string[]
+}
+
+/**
+ * Deals files out to processes: the longest first and one each in turn, so that none has all the long ones. In its
+ * process each file is a suite with the file's name, so that its hooks are its own; when it cannot be loaded, its suite
+ * fails and the others go on.
+ * @param root the folder that `files` are relative to.
+ * @param inEach modules that are loaded before, whose hooks are those of the whole process.
+ */
+export function writeShards(root: string, files: string[], count: number, inEach: string[]): Shards {
+  const directory = mkdtempSync(join(tmpdir(), 'novella-shards-'))
+  const sizes = new Map(files.map((file) => [file, statSync(join(root, file)).size]))
+  const sorted = files.toSorted((a, b) => (sizes.get(b) ?? 0) - (sizes.get(a) ?? 0))
+  const dealt = Map.groupBy(sorted.keys(), (index) => index % count)
+  const urlOf = (file: string): string => JSON.stringify(pathToFileURL(join(root, file)).href)
+  return {
+    files: [...dealt].map(([shard, indexes]) => {
+      const path = join(directory, `shard-${shard}.mjs`)
+      const lines = [
+        "import { describe } from 'node:test'",
+        ...inEach.map((file) => `import ${urlOf(file)}`),
+        ...[...indexes].map((index) => {
+          const file = sorted[index] ?? ''
+          return `describe(${JSON.stringify(file)}, async () => void (await import(${urlOf(file)})))`
+        }),
+      ]
+      writeFileSync(path, `${lines.join('\n')}\n`)
+      return path
+    }),
+    [Symbol.dispose]: () => rmSync(directory, { recursive: true }),
+  }
+}
