@@ -13,14 +13,9 @@
  */
 import { spawn } from 'node:child_process'
 import { closeSync, constants, openSync, rmSync } from 'node:fs'
-import { MOST_CARDS } from '../host-driver.ts'
 import { COMMAND_ENV, findProgram, run } from '../run-program.ts'
 import { CONSOLE_KEPT_BYTES } from './console-log.ts'
-import { FIRST_TAP_FD } from './launch-command.ts'
 import type { ServerFiles } from './server-files.ts'
-
-/** The descriptor under which QEMU finds its end of the pipe; the taps come before. */
-export const CONSOLE_FD = FIRST_TAP_FD + MOST_CARDS
 
 const MKFIFO_LIMIT_MS = 10_000
 

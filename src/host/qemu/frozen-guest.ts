@@ -24,10 +24,15 @@ const THAW_TRIES = 60
 export class Freezer implements AsyncDisposable {
   readonly #files: ServerFiles
   readonly #agent: Promise<GuestAgent | undefined>
+  /** Whether something listens that may be an agent; known long before it has answered. */
+  readonly mayFreeze: Promise<boolean>
 
   constructor(guest: Guest, files: ServerFiles) {
     this.#files = files
-    this.#agent = findAgent(guest, files).catch(() => undefined)
+    this.mayFreeze = mayHaveAgent(guest).catch(() => false)
+    this.#agent = this.mayFreeze
+      .then((may) => (may ? GuestAgent.connect(files.guestAgent, AGENT_MS, AGENT_MS) : undefined))
+      .catch(() => undefined)
   }
 
   /** Does something short while the guest's file systems are still, if they can be; they are let go in any case. */
@@ -59,11 +64,9 @@ export class Freezer implements AsyncDisposable {
   }
 }
 
-/** An agent that answers; none in a machine that stands still, which writes nothing either. */
-async function findAgent(guest: Guest, files: ServerFiles): Promise<GuestAgent | undefined> {
-  if (!(await hasAgent(guest)) || (await guest.readStatus()) !== 'running') return undefined
-  return await GuestAgent.connect(files.guestAgent, AGENT_MS)
-}
+/** A machine that stands still has none: it writes nothing either. */
+const mayHaveAgent = async (guest: Guest): Promise<boolean> =>
+  (await hasAgent(guest)) && (await guest.readStatus()) === 'running'
 
 /** Thaws a guest that whoever froze it left so; does nothing for any other. Gives up when its agent stays silent. */
 export async function thawLeftover(files: ServerFiles): Promise<void> {

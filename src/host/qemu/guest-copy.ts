@@ -2,19 +2,26 @@
  * Copies of a disk while its guest runs: QEMU writes what the disk holds at one moment into another file, and sees to it
  * that what the guest writes meanwhile does not get in. The guest runs on.
  *
- *   (leftovers go) → target node → frozen: job begins → concluded → job and node go
+ *   (leftovers go) → target node → job → job and node go
  *
- * One copy of a disk at a time; job and target are named after the disk's node, so that those of a killed process are
- * found.
+ * A guest that has an agent is frozen for the moment that counts, and that is soon over: what was written while the disk
+ * was copied as it came is copied once more. Meanwhile the agent, which may sleep for a while, was woken.
+ *
+ *   … → bitmap of writes → job: all of it → frozen: job of what the bitmap has begins → job, bitmap and node go
+ *
+ * One copy of a disk at a time; job, bitmap and target are named after the disk's node, so that those of a killed process
+ * are found.
  */
 import { setTimeout as pause } from 'node:timers/promises'
 import { HostError } from '../host-driver.ts'
 import { diskNode } from './disk-args.ts'
+import type { Freezer } from './frozen-guest.ts'
 import type { Guest } from './guest.ts'
 import { readNodes, removeNode } from './guest-disks.ts'
 import { QmpError, readObjects } from './qmp-client.ts'
 
 const COPY_PREFIX = 'copy-'
+const BITMAP_PREFIX = 'since-'
 const TARGET_PREFIX = 'to-'
 /** How soon a job is looked at again: after a tenth of the time it has taken so far, within these. */
 const LOOK_FIRST_MS = 3
@@ -22,33 +29,51 @@ const LOOK_LAST_MS = 250
 /** How long a job may take to end that was cancelled. */
 const CANCEL_MS = 30_000
 
-const copyIds = (node: string) => ({ job: `${COPY_PREFIX}${node}`, target: `${TARGET_PREFIX}${node}` })
+const copyIds = (node: string) => ({
+  job: `${COPY_PREFIX}${node}`,
+  bitmap: `${BITMAP_PREFIX}${node}`,
+  target: `${TARGET_PREFIX}${node}`,
+})
 
 /**
  * Copies a disk of a guest.
  * @param make makes the target: an empty qcow2 file of so many bytes, which QEMU may write.
- * @param still holds the guest's file systems still while it does what it is given.
  * @throws HostError `noSpace`; QmpError, Error of a monitor that does not answer, or of a job that failed.
  */
 export async function copyDisk(
   guest: Guest,
   node: string,
   target: { file: string; make: (bytes: number) => Promise<void> },
-  still: (work: () => Promise<unknown>) => Promise<unknown>,
+  freezer: Pick<Freezer, 'mayFreeze' | 'whileFrozen'>,
 ): Promise<void> {
   const ids = copyIds(node)
-  await removeCopy(guest, ids)
+  await removeCopy(guest, node)
   const source = (await readNodes(guest)).find(({ name }) => name === node)
   if (!source) throw new HostError('noDisk', 'The server has no such disk.')
   await target.make(source.virtualBytes)
   try {
     await guest.execute('blockdev-add', diskNode(ids.target, { file: target.file, base: undefined }))
-    const job = { 'job-id': ids.job, device: node, target: ids.target, sync: 'full', 'auto-dismiss': false }
-    await still(() => beginBackup(guest, job))
-    await untilConcluded(guest, ids.job)
+    if (!(await freezer.mayFreeze)) return await backUp(guest, node, { sync: 'full' })
+    await guest.execute('block-dirty-bitmap-add', { node, name: ids.bitmap })
+    await backUp(guest, node, { sync: 'full' })
+    const rest = { sync: 'bitmap', bitmap: ids.bitmap, 'bitmap-mode': 'never' }
+    await backUp(guest, node, rest, (begin) => freezer.whileFrozen(begin))
   } finally {
-    if (guest.pid !== undefined) await removeCopy(guest, ids)
+    if (guest.pid !== undefined) await removeCopy(guest, node)
   }
+}
+
+/** Copies what a disk holds when the job begins. @param still does what it is given at the right moment. */
+async function backUp(
+  guest: Guest,
+  node: string,
+  what: object,
+  still: (begin: () => Promise<unknown>) => Promise<unknown> = (begin) => begin(),
+): Promise<void> {
+  const { job, target } = copyIds(node)
+  await still(() => beginBackup(guest, { 'job-id': job, device: node, target, 'auto-dismiss': false, ...what }))
+  await untilConcluded(guest, job)
+  await guest.execute('job-dismiss', { id: job })
 }
 
 /**
@@ -67,16 +92,18 @@ async function beginBackup(guest: Guest, job: object): Promise<void> {
 
 /** Ends every copy that somebody who is gone had begun; what they wrote is of no use. */
 export async function removeCopies(guest: Guest): Promise<void> {
-  const jobs = (await readJobs(guest)).map(({ id }) => id).filter((id) => id.startsWith(COPY_PREFIX))
-  const targets = (await readNodes(guest)).map(({ name }) => name).filter((name) => name.startsWith(TARGET_PREFIX))
-  const nodes = [
-    ...jobs.map((id) => id.slice(COPY_PREFIX.length)),
-    ...targets.map((t) => t.slice(TARGET_PREFIX.length)),
-  ]
-  for (const node of new Set(nodes)) await removeCopy(guest, copyIds(node))
+  const jobs = (await readJobs(guest)).map(({ id }) => afterPrefix(COPY_PREFIX, id))
+  const nodes = await readNodes(guest)
+  const targets = nodes.map(({ name }) => afterPrefix(TARGET_PREFIX, name))
+  const bitmaps = nodes.flatMap((node) => node.bitmaps.map((name) => afterPrefix(BITMAP_PREFIX, name)))
+  for (const node of new Set([...jobs, ...targets, ...bitmaps])) if (node !== undefined) await removeCopy(guest, node)
 }
 
-async function removeCopy(guest: Guest, ids: { job: string; target: string }): Promise<void> {
+const afterPrefix = (prefix: string, name: string): string | undefined =>
+  name.startsWith(prefix) ? name.slice(prefix.length) : undefined
+
+async function removeCopy(guest: Guest, node: string): Promise<void> {
+  const ids = copyIds(node)
   const deadline = performance.now() + CANCEL_MS
   for (;;) {
     const job = (await readJobs(guest)).find(({ id }) => id === ids.job)
@@ -88,6 +115,10 @@ async function removeCopy(guest: Guest, ids: { job: string; target: string }): P
       if (!(error instanceof QmpError)) throw error
     })
     if (command === 'job-cancel') await pause(LOOK_FIRST_MS)
+  }
+  const source = (await readNodes(guest)).find(({ name }) => name === node)
+  if (source?.bitmaps.includes(ids.bitmap)) {
+    await guest.execute('block-dirty-bitmap-remove', { node, name: ids.bitmap })
   }
   await removeNode(guest, ids.target)
 }

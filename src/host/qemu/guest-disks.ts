@@ -79,6 +79,8 @@ export async function unplugDisk(guest: Guest, diskId: string, file: string): Pr
 export interface BlockNode {
   name: string
   virtualBytes: number
+  /** Names of its records of what was written. */
+  bitmaps: string[]
 }
 
 /** The block nodes with a name of ours. */
@@ -87,6 +89,7 @@ export async function readNodes(guest: Guest): Promise<BlockNode[]> {
   return nodes.map((node) => ({
     name: String(node['node-name']),
     virtualBytes: Number((node.image as Record<string, unknown> | undefined)?.['virtual-size']),
+    bitmaps: readObjects(node['dirty-bitmaps']).map(({ name }) => String(name)),
   }))
 }
 

@@ -1,3 +1,4 @@
+import { MOST_CARDS } from '../host-driver.ts'
 import { OPEN_TAP } from './open-tap.ts'
 
 /** A tap device, and the namespace it is in, by name. */
@@ -26,6 +27,8 @@ export interface LaunchInput {
 
 /** The first descriptor after stdio; the taps follow each other from here. */
 export const FIRST_TAP_FD = 3
+/** The descriptor under which QEMU finds the pipe that its console goes to: after those of all taps. */
+export const CONSOLE_FD = FIRST_TAP_FD + MOST_CARDS
 
 /** Opens a tap as a descriptor that outlives exec, then becomes the next command. */
 const KEEP_TAP = [

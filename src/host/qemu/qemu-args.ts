@@ -1,7 +1,7 @@
 import { type CardPlan, type HardwarePlan, MOST_CARDS, type ServerPlan } from '../host-driver.ts'
 import type { StoredVolume } from '../volumes/volume-backend.ts'
-import { CONSOLE_FD } from './console-writer.ts'
 import { bootOrder, diskArgs, rootDisk } from './disk-args.ts'
+import { CONSOLE_FD } from './launch-command.ts'
 import {
   cardBus,
   cardDriver,

@@ -226,7 +226,7 @@ export class QemuDisks {
         if (user) await chown(target, user.uid, user.gid)
       }
       await using freezer = new Freezer(guest, guests.files(serverId))
-      await copyDisk(guest, node, { file: target, make }, (work) => freezer.whileFrozen(work))
+      await copyDisk(guest, node, { file: target, make }, freezer)
       await chown(target, 0, 0)
     } catch (error) {
       await rm(target, { force: true })

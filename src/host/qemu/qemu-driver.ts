@@ -46,6 +46,7 @@ import { KeyedLock } from './keyed-lock.ts'
 import { openScreen } from './open-screen.ts'
 import type { QemuDriverOptions } from './qemu-driver-options.ts'
 import { readBootId } from './run-record.ts'
+import { SerialConsoles } from './serial-consoles.ts'
 import { ensureOverlay } from './server-disk.ts'
 import { readCardModel } from './server-hardware.ts'
 import { closeSockets } from './sockets-directory.ts'
@@ -56,6 +57,7 @@ export class QemuDriver implements HostDriver {
   readonly hostName: string
   readonly #options: QemuDriverOptions
   readonly #locks = new KeyedLock()
+  readonly #serials = new SerialConsoles()
   readonly #listeners = new Set<() => void>()
   #started: StartedHost | undefined
   #isDisposed = false
@@ -333,6 +335,12 @@ export class QemuDriver implements HostDriver {
     return await openScreen(files.vnc)
   }
 
+  async openSerial(serverId: string): Promise<Duplex> {
+    const { guests } = this.#ready
+    if (!guests.find(serverId)) throw new HostError('notRunning', 'The server is not running.')
+    return await this.#serials.open(serverId, guests.files(serverId))
+  }
+
   onNudge(listener: () => void): () => void {
     this.#listeners.add(listener)
     return () => this.#listeners.delete(listener)
@@ -344,6 +352,7 @@ export class QemuDriver implements HostDriver {
     this.#started = undefined
     this.#isDisposed = true
     this.#listeners.clear()
+    this.#serials.close()
     await started?.guests.release()
     await this.#options.network[Symbol.asyncDispose]()
   }

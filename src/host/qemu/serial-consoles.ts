@@ -1,0 +1,222 @@
+/**
+ * Serial consoles of guests that run, for people to look at and type into.
+ *
+ *   guest ──► console.log ──► every viewer, each at its own pace        (console-tail.ts)
+ *   guest ◄── QEMU's socket ◄── what any of them types
+ *
+ * QEMU's socket takes one client at a time, so all viewers of a server share it, and see what the others type by its
+ * echo. What comes out of the guest is read from the log: so a viewer begins with what was said before, misses nothing
+ * in between, and one that reads slowly holds up neither the guest nor anybody else, nor fills memory.
+ */
+import { connect, type Socket } from 'node:net'
+import { Duplex } from 'node:stream'
+import { HostError } from '../host-driver.ts'
+import { ConsoleTail } from './console-tail.ts'
+import { hasConsoleWriter } from './console-writer.ts'
+import type { ServerFiles } from './server-files.ts'
+import { asBacklog, isTerminalAnswer } from './terminal-text.ts'
+
+/** How much of what was said before a viewer is shown, in bytes. */
+export const BACKLOG_BYTES = 64 * 1024
+const CHUNK_BYTES = 64 * 1024
+/** How often the log is looked at while somebody watches, in milliseconds: below what a person notices. */
+const LOOK_EVERY_MS = 20
+/** How long the last words of a guest that has ended may take to be written down, in milliseconds. */
+const LAST_WORDS_MS = 1_000
+const CUT = Buffer.from('\r\n\x1b[0m[… the console was faster than this connection; some of it is left out …]\r\n')
+
+/** The serial consoles of one host that somebody looks at. */
+export class SerialConsoles {
+  readonly #open = new Map<string, Promise<SharedConsole>>()
+
+  /**
+   * One more viewer; it ends when the guest does.
+   * @throws HostError `notRunning`; `notPlugged` for a guest that has no such console.
+   */
+  async open(serverId: string, files: ServerFiles): Promise<Duplex> {
+    for (;;) {
+      const known = this.#open.get(serverId)
+      const shared = await (known ?? this.#connect(serverId, files))
+      if (!shared.hasEnded) return shared.addViewer()
+      if (this.#open.get(serverId) === known) this.#open.delete(serverId)
+    }
+  }
+
+  #connect(serverId: string, files: ServerFiles): Promise<SharedConsole> {
+    const forget = () => {
+      if (this.#open.get(serverId) === connecting) this.#open.delete(serverId)
+    }
+    const connecting = connectTo(files.serial).then((socket) => new SharedConsole(socket, files, forget))
+    connecting.catch(forget)
+    this.#open.set(serverId, connecting)
+    return connecting
+  }
+
+  /** Ends all of them; the guests go on. */
+  close(): void {
+    for (const one of this.#open.values()) {
+      one.then(
+        (shared) => shared.end(),
+        () => {},
+      )
+    }
+    this.#open.clear()
+  }
+}
+
+function connectTo(path: string): Promise<Socket> {
+  const socket = connect(path)
+  return new Promise((resolve, reject) => {
+    socket.once('connect', () => resolve(socket))
+    socket.once('error', (cause: NodeJS.ErrnoException) =>
+      reject(
+        cause.code === 'ENOENT'
+          ? new HostError('notPlugged', 'This server has no serial console yet. A hard reboot gives it one.', { cause })
+          : new HostError('notRunning', 'The server is not running.', { cause }),
+      ),
+    )
+  })
+}
+
+class SharedConsole {
+  hasEnded = false
+  readonly #socket: Socket
+  readonly #files: ServerFiles
+  readonly #forget: () => void
+  readonly #viewers = new Set<SerialViewer>()
+  /** Whose terminal answers the guest's questions: whoever typed last. */
+  #typist: SerialViewer | undefined
+  #looking: NodeJS.Timeout | undefined
+  #endedAt = 0
+
+  constructor(socket: Socket, files: ServerFiles, forget: () => void) {
+    this.#socket = socket
+    this.#files = files
+    this.#forget = forget
+    // A console that breaks closes, and that is all its viewers have to know.
+    socket.on('error', () => {})
+    socket.once('close', () => this.#guestIsGone())
+    // The same is in the log; unread it would hold up the guest.
+    socket.resume()
+    if (socket.destroyed) this.#guestIsGone()
+  }
+
+  addViewer(): Duplex {
+    const viewer: SerialViewer = new SerialViewer(new ConsoleTail(this.#files, BACKLOG_BYTES), {
+      type: (bytes, done) => this.#type(viewer, bytes, done),
+      leave: () => this.#remove(viewer),
+    })
+    this.#viewers.add(viewer)
+    this.#looking ??= setInterval(() => this.#look(), LOOK_EVERY_MS)
+    return viewer
+  }
+
+  /** Shows what is written down, and no more. */
+  end(): void {
+    this.#guestIsGone()
+    clearInterval(this.#looking)
+    for (const viewer of this.#viewers) viewer.finish()
+  }
+
+  #guestIsGone(): void {
+    if (this.hasEnded) return
+    this.hasEnded = true
+    this.#endedAt = performance.now()
+    this.#forget()
+    this.#socket.destroy()
+  }
+
+  #look(): void {
+    for (const viewer of this.#viewers) viewer.look()
+    if (!this.hasEnded) return
+    const isOver = hasConsoleWriter(this.#files) !== true || performance.now() - this.#endedAt > LAST_WORDS_MS
+    if (isOver) this.end()
+  }
+
+  #type(viewer: SerialViewer, bytes: Buffer, done: () => void): void {
+    const isAnswer = isTerminalAnswer(bytes)
+    if (!isAnswer) this.#typist = viewer
+    // The guest asked once, and every viewer's terminal answers.
+    const isSecond = isAnswer && viewer !== (this.#typist ?? this.#viewers.values().next().value)
+    if (isSecond || this.#socket.destroyed) return done()
+    this.#socket.write(bytes, () => done())
+  }
+
+  #remove(viewer: SerialViewer): void {
+    this.#viewers.delete(viewer)
+    if (this.#typist === viewer) this.#typist = undefined
+    if (this.#viewers.size === 0) this.end()
+  }
+}
+
+interface ViewerEnds {
+  type(bytes: Buffer, done: () => void): void
+  leave(): void
+}
+
+class SerialViewer extends Duplex {
+  readonly #tail: ConsoleTail
+  readonly #ends: ViewerEnds
+  #wantsMore = false
+  #hasBegun = false
+  #isFinished = false
+
+  constructor(tail: ConsoleTail, ends: ViewerEnds) {
+    super({ allowHalfOpen: false })
+    this.#tail = tail
+    this.#ends = ends
+  }
+
+  /** Passes on what is new, if somebody waits for it. */
+  look(): void {
+    if (!this.#wantsMore || this.destroyed) return
+    try {
+      const { bytes, isCut } = this.#hasBegun ? this.#tail.read(CHUNK_BYTES) : this.#begin()
+      if (bytes.length > 0) {
+        this.#wantsMore = false
+        this.push(isCut ? Buffer.concat([CUT, bytes]) : bytes)
+      } else if (this.#isFinished) {
+        this.#wantsMore = false
+        this.push(null)
+      }
+    } catch (error) {
+      this.destroy(error as Error)
+    }
+  }
+
+  /** The guest has ended: what is left is passed on, and that is all. */
+  finish(): void {
+    this.#isFinished = true
+    this.look()
+  }
+
+  /** All that is there already, as one piece. */
+  #begin(): { bytes: Buffer; isCut: boolean } {
+    this.#hasBegun = true
+    const chunks: Buffer[] = []
+    let length = 0
+    while (length < 2 * BACKLOG_BYTES) {
+      const { bytes } = this.#tail.read(CHUNK_BYTES)
+      if (bytes.length === 0) break
+      chunks.push(bytes)
+      length += bytes.length
+    }
+    return { bytes: asBacklog(Buffer.concat(chunks), length < BACKLOG_BYTES), isCut: false }
+  }
+
+  override _read(): void {
+    this.#wantsMore = true
+    // Not from within a read: what is pushed then asks again at once, and a flood would keep everybody else waiting.
+    setImmediate(() => this.look())
+  }
+
+  override _write(chunk: Buffer, _encoding: string, done: () => void): void {
+    this.#ends.type(chunk, done)
+  }
+
+  override _destroy(error: Error | null, done: (error: Error | null) => void): void {
+    this.#tail.close()
+    this.#ends.leave()
+    done(error)
+  }
+}
