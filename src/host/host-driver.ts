@@ -283,6 +283,12 @@ export interface HostDriver extends VolumeHost, GuestAgentHost, AsyncDisposable 
    * @throws HostError `notRunning`.
    */
   openVnc(serverId: string): Promise<Duplex>
+  /**
+   * A stream to the guest's serial console. It begins with what was said last, and ends when the guest does; a reader
+   * that is slow misses some of it and is told so. Several may be open at once: all see the same.
+   * @throws HostError `notRunning`; `notPlugged` for a guest that has none until it is started again.
+   */
+  openSerial(serverId: string): Promise<Duplex>
 
   /** Calls `listener` whenever something may have changed by itself. It carries no data: whoever wakes up reads. */
   onNudge(listener: () => void): () => void

@@ -8,6 +8,7 @@ import { test } from 'node:test'
 import type { CardPlan, PortPlan, ServerPlan } from '../../src/host/host-driver.ts'
 import { namespaceName, tapName } from '../../src/host/linux-network/names.ts'
 import { runTool } from '../../src/host/linux-network/run-tool.ts'
+import { makeConsolePipe } from '../../src/host/qemu/console-writer.ts'
 import { handOverTap } from '../../src/host/qemu/hand-over-tap.ts'
 import { launchCommand, tapFds } from '../../src/host/qemu/launch-command.ts'
 import { qemuArgs } from '../../src/host/qemu/qemu-args.ts'
@@ -206,6 +207,7 @@ test('the numbered cards of a guest that the first Novella started are known by 
   await world.leave()
   const command = launchCommand({ programs: findQemuPrograms(), taps, user, extraGid: undefined, qemuArgs: args })
   const limits = { vcpus: 1, memoryMib: 600 }
+  await makeConsolePipe(files)
   startQemu({ command, files, user, greeting, startedAt: Date.now(), limits, onPid: () => {} })
   await world.restart()
   await until('it runs', async () => (await world.driver.readPower(serverId)) === 'on')

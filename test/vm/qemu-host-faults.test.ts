@@ -140,6 +140,7 @@ test('a full disk loses logs of a chatty guest, and nothing else', async () => {
   assert.equal(await driver.ensureOn(server), 'on')
   try {
     const { consoleLog, olderConsoleLog } = small.files(server.serverId)
+    await until('it greets', async () => (await driver.readConsole(server.serverId)).includes('ready>'))
     appendFileSync(consoleLog, 'x'.repeat(3 * CONSOLE_KEPT_BYTES))
     small.fill()
     clock.advance(1_000)

@@ -34,6 +34,7 @@ import { type MemoryAgent, MemoryAgents } from './memory-agents.ts'
 import { MemoryDisks } from './memory-disks.ts'
 import { type MemoryMachine, type MemoryServer, newMemoryMachine, newMemoryServer } from './memory-machine.ts'
 import { memoryScreen } from './memory-screen.ts'
+import { MemorySerials } from './memory-serial.ts'
 
 /** Lines of console a server keeps. */
 const CONSOLE_LINES = 10_000
@@ -65,6 +66,7 @@ export class MemoryDriver implements HostDriver {
   readonly #agents: MemoryAgents
   /** Open screens, by server. */
   readonly #screens = new Map<string, Set<Duplex>>()
+  readonly #serials = new MemorySerials()
 
   constructor(options: MemoryDriverOptions = {}) {
     this.hostName = options.hostName ?? 'memory-host'
@@ -263,6 +265,14 @@ export class MemoryDriver implements HostDriver {
     })
   }
 
+  openSerial(serverId: string): Promise<Duplex> {
+    return this.intercept('openSerial', serverId, async () => {
+      const server = this.machine.servers.get(serverId)
+      if (server?.power !== 'on') throw new HostError('notRunning', 'The server is not running.')
+      return this.#serials.open(serverId, server.console.join('\r\n'))
+    })
+  }
+
   ensureImage(image: ImagePlan): Promise<void> {
     return this.intercept('ensureImage', image.imageId, () => this.#disks.ensureImage(image))
   }
@@ -376,6 +386,7 @@ export class MemoryDriver implements HostDriver {
     server.disks.clear()
     for (const screen of this.#screens.get(serverId) ?? []) screen.push(null)
     this.#screens.delete(serverId)
+    this.#serials.end(serverId)
     for (const listener of this.#listeners) listener()
   }
 

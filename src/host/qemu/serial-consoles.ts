@@ -138,8 +138,8 @@ class SharedConsole {
     if (!isAnswer) this.#typist = viewer
     // The guest asked once, and every viewer's terminal answers.
     const isSecond = isAnswer && viewer !== (this.#typist ?? this.#viewers.values().next().value)
-    if (isSecond || this.#socket.destroyed) return done()
-    this.#socket.write(bytes, () => done())
+    if (isSecond || this.#socket.destroyed) done()
+    else this.#socket.write(bytes, () => done())
   }
 
   #remove(viewer: SerialViewer): void {
