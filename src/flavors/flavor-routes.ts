@@ -2,6 +2,7 @@ import type { Static } from 'typebox'
 import type { Cloud } from '../cloud.ts'
 import { ApiError } from '../http/api-error.ts'
 import type { App } from '../http/app.ts'
+import { type Dialect, UOS } from '../http/dialect.ts'
 import type { Links } from '../http/links.ts'
 import { nextLink } from '../http/paging.ts'
 import type { Caller } from '../http/policy.ts'
@@ -10,26 +11,25 @@ import { BriefFlavorList, FlavorAnswer, FlavorListQuery, FlavorPath, FullFlavorL
 import { type Flavor, findVisibleFlavor, listFlavors } from './flavor-store.ts'
 import { briefFlavorView, fullFlavorView } from './flavor-view.ts'
 
-const PATH = '/v2/:projectId/flavors'
-
 /** S22 to S24: the sizes on offer. */
-export function flavorRoutes(app: App, cloud: Cloud): void {
+export function flavorRoutes(app: App, cloud: Cloud, { base }: Dialect = UOS): void {
+  const path = `${base}/flavors`
   const config = { operation: 'flavors:read' } as const
 
   app.get(
-    PATH,
+    path,
     { schema: { querystring: FlavorListQuery, response: { 200: BriefFlavorList } }, config },
     async ({ query, caller, links }) => listAnswer(cloud, caller, query, links, 'flavors', briefFlavorView),
   )
 
   app.get(
-    `${PATH}/detail`,
+    `${path}/detail`,
     { schema: { querystring: FlavorListQuery, response: { 200: FullFlavorList } }, config },
     async ({ query, caller, links }) => listAnswer(cloud, caller, query, links, 'flavors/detail', fullFlavorView),
   )
 
   app.get(
-    `${PATH}/:flavorId`,
+    `${path}/:flavorId`,
     { schema: { params: FlavorPath, response: { 200: FlavorAnswer } }, config },
     async ({ params, caller, links }) => {
       const flavor = await findVisibleFlavor(cloud.db.read, caller, params.flavorId)

@@ -28,7 +28,7 @@ export const BriefFlavorList = Type.Object({ flavors: Type.Array(BriefFlavor), f
 export const FullFlavorList = Type.Object({ flavors: Type.Array(FullFlavor), flavors_links: NextLinks })
 export const FlavorAnswer = Type.Object({ flavor: FullFlavor })
 
-export const FlavorPath = Type.Object({ projectId: Type.String(), flavorId: Type.String() })
+export const FlavorPath = Type.Object({ flavorId: Type.String() })
 
 /** What a list of flavors may be asked; other members of the query mean nothing. */
 export const FlavorListQuery = Type.Object({

@@ -3,6 +3,7 @@ import type { FastifyInstance, FastifyTypeProvider, RawServerDefault } from 'fas
 import type { Logger } from 'pino'
 import type { Static, TSchema } from 'typebox'
 import type { Cloud } from '../cloud.ts'
+import { computeRoutes } from '../compute-api/compute-routes.ts'
 import { floatingIpProxyRoutes } from '../compute-network/floating-ip-proxy-routes.ts'
 import { securityGroupProxyRoutes } from '../compute-network/security-group-proxy-routes.ts'
 import { consoleRoutes } from '../consoles/console-routes.ts'
@@ -20,6 +21,7 @@ import { networkQuotaRoutes } from '../quotas/network-quota-routes.ts'
 import { routerRoutes } from '../routers/router-routes.ts'
 import { securityGroupRoutes } from '../security-groups/security-group-routes.ts'
 import { serverVolumeRoutes } from '../servers/attachment-routes.ts'
+import { guestPasswordRoutes } from '../servers/guest-password-routes.ts'
 import { interfaceRoutes } from '../servers/interface-routes.ts'
 import { serverRoutes } from '../servers/server-routes.ts'
 import { volumeAttachmentRoutes } from '../volumes/attachment-routes.ts'
@@ -34,7 +36,7 @@ import { volumeTypeRoutes } from '../volumes/volume-type-routes.ts'
 import { webRoutes } from '../web/web-routes.ts'
 import { limitArrival } from './arrival.ts'
 import { baseUrl } from './base-url.ts'
-import { Links } from './links.ts'
+import { Links, uosRoots } from './links.ts'
 import { openApp } from './open-app.ts'
 import { operationRoutes } from './operation-routes.ts'
 import type { Caller, Operation } from './policy.ts'
@@ -60,6 +62,8 @@ declare module 'fastify' {
     operation?: Operation
     /** Needs no token. */
     isPublic?: true
+    /** Answered, and logged, by another app. */
+    isHandedOver?: true
   }
 }
 
@@ -68,11 +72,13 @@ export async function buildApp(cloud: Cloud): Promise<App> {
   const app = openApp(cloud, {
     rewriteUrl: (url) => plainNetworkUrl(url).replace(/^\/image\/v2\/v2\//, '/image/v2/'),
     openapiPath: '/openapi.json',
-    linksOf: (request) => new Links(baseUrl(cloud, request), request.caller.projectId),
+    projectInPath: ({ params }) => (params as { projectId?: string } | undefined)?.projectId,
+    linksOf: (request) => new Links(baseUrl(cloud, request), uosRoots(request.caller.projectId)),
   })
   limitArrival(app)
   for (const routes of [
     operationRoutes,
+    computeRoutes,
     identityRoutes,
     flavorRoutes,
     keypairRoutes,
@@ -86,6 +92,7 @@ export async function buildApp(cloud: Cloud): Promise<App> {
     floatingIpRoutes,
     serverRoutes,
     interfaceRoutes,
+    guestPasswordRoutes,
     serverVolumeRoutes,
     floatingIpProxyRoutes,
     securityGroupProxyRoutes,

@@ -58,7 +58,7 @@ export async function sendKept(
   make: () => Promise<object>,
 ): Promise<FastifyReply> {
   const { projectId, isAdmin } = request.caller
-  const key = `${isAdmin ? 'admin' : 'user'} ${projectId} ${request.links.base} ${request.url}`
+  const key = `${isAdmin ? 'admin' : 'user'} ${projectId} ${request.links.base} ${request.microversion} ${request.originalUrl}`
   const body = await cloud.keptAnswers.get(key, async () => reply.serialize(await make()) as string)
   return reply.header('content-type', 'application/json; charset=utf-8').send(body)
 }

@@ -63,7 +63,7 @@ export async function sendOnceAfter<Body>(
     return reply
       .code(answer.status)
       .header('idempotency-replayed', 'true')
-      .send(JSON.parse(box.open(answer.sealedBody)))
+      .send(JSON.parse(box.open(answer.sealedBody)) ?? undefined)
   }
 
   const earlier = await find()
@@ -80,7 +80,7 @@ export async function sendOnceAfter<Body>(
       const made = await make(tx)
       await tx
         .updateTable('idempotentAnswers')
-        .set({ sealedBody: box.seal(JSON.stringify(made)) })
+        .set({ sealedBody: box.seal(JSON.stringify(made ?? null)) })
         .where('userId', '=', userId)
         .where('projectId', '=', projectId)
         .where('key', '=', key)

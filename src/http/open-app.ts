@@ -34,8 +34,12 @@ const AJV = {
 export interface AppOptions {
   /** What a URL stands for, where clients write it in several ways. */
   rewriteUrl(url: string): string
+  /** As a dialect says; not when left out. */
+  isStrict?: boolean
   /** Where the schemas of the routes can be read. */
   openapiPath: string
+  /** The project that a path names; undefined: it names none. */
+  projectInPath(request: FastifyRequest): string | undefined
   /** Builds the links of an answer; asked once it is known who calls. */
   linksOf(request: FastifyRequest): Links
 }
@@ -44,14 +48,14 @@ export interface AppOptions {
  * An app without routes: how requests are read, callers told apart, failures answered and requests logged is the same
  * for all services.
  */
-export function openApp(cloud: Cloud, { rewriteUrl, openapiPath, linksOf }: AppOptions): App {
+export function openApp(cloud: Cloud, options: AppOptions): App {
   const answerFault = faultAnswerer(cloud)
   const app = fastify({
     loggerInstance: cloud.log,
     // One line a request is enough, and ours leaves the query out.
     logController: new LogController({ disableRequestLogging: true }),
     bodyLimit: BODY_BYTES,
-    rewriteUrl: ({ url = '/' }) => rewriteUrl(url),
+    rewriteUrl: ({ url = '/' }) => options.rewriteUrl(url),
     genReqId: () => `req-${randomUUID()}`,
     routerOptions: { ignoreTrailingSlash: true, maxParamLength: 300 },
     // Bodies have a limit of their own, in arrival.ts.
@@ -71,10 +75,10 @@ export function openApp(cloud: Cloud, { rewriteUrl, openapiPath, linksOf }: AppO
       throw new Error(`${method} ${url} names neither an operation nor isPublic.`)
     }
   })
-  compileLate(app, AJV)
+  compileLate(app, AJV, { isStrict: options.isStrict ?? false })
   acceptBodies(app)
   answerFaults(app, cloud)
-  describeApi(app, openapiPath)
+  describeApi(app, options.openapiPath)
 
   app.decorateRequest('token')
   app.decorateRequest('caller')
@@ -85,11 +89,12 @@ export function openApp(cloud: Cloud, { rewriteUrl, openapiPath, linksOf }: AppO
     const { operation } = request.routeOptions.config
     if (operation === undefined) return
     request.token = await authenticate(cloud, request)
-    request.caller = authorize(request, request.token, operation)
-    request.links = linksOf(request)
+    request.caller = authorize(request, request.token, operation, options.projectInPath(request))
+    request.links = options.linksOf(request)
   })
   const answers = withoutSecrets(cloud.log)
   app.addHook('onResponse', (request, reply, done) => {
+    if (request.routeOptions.config.isHandedOver) return done()
     const route = request.routeOptions.url ?? 'none'
     const { statusCode: status, elapsedTime: ms } = reply
     cloud.metrics.requests.observe({ method: request.method, route, status }, ms / 1000)

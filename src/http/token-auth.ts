@@ -26,8 +26,12 @@ export async function authenticate(cloud: Cloud, request: FastifyRequest): Promi
  * Lets the caller through to an operation, in the project that the path names.
  * @throws ApiError forbidden; badRequest when the path names another project than the token.
  */
-export function authorize(request: FastifyRequest, facts: TokenFacts, operation: Operation): Caller {
-  const { projectId: inPath } = (request.params ?? {}) as { projectId?: string }
+export function authorize(
+  request: Pick<FastifyRequest, 'id'>,
+  facts: TokenFacts,
+  operation: Operation,
+  inPath: string | undefined,
+): Caller {
   enforce(operation, facts.roles, facts.projectId)
   if (inPath !== undefined && inPath !== facts.projectId) {
     throw new ApiError('badRequest', `The project in the path, '${inPath}', is not the project of the token.`)

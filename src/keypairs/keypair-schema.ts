@@ -46,4 +46,4 @@ export const KeypairAnswer = Type.Object({
   }),
 })
 
-export const KeypairPath = Type.Object({ projectId: Type.String(), keyName: Type.String() })
+export const KeypairPath = Type.Object({ keyName: Type.String() })

@@ -23,6 +23,8 @@ export interface ActionRow {
   body: TSchema
   operation: Operation
   status: number
+  /** What is shown of the answer, where that is not all of it. */
+  show?(answer: unknown): unknown
   /** The answer's body, or undefined for none or when it was sent with `once`. */
   accept(call: ActionCall<never>): Promise<unknown>
 }

@@ -1,20 +1,18 @@
-import { Ajv } from 'ajv'
 import type { FastifyRequest } from 'fastify'
 import { Type } from 'typebox'
 import type { Cloud } from '../cloud.ts'
-import { ApiError } from '../http/api-error.ts'
 import type { App } from '../http/app.ts'
+import { UOS } from '../http/dialect.ts'
 import { sendKept } from '../http/kept-answers.ts'
 import { sendOnce } from '../http/once.ts'
 import { nextLink } from '../http/paging.ts'
-import { enforce } from '../http/policy.ts'
+import { actionRoute } from './action-route.ts'
 import { acceptCreateServer } from './create-server.ts'
 import { acceptDeleteServer } from './delete-server.ts'
 import { listServers } from './list-servers.ts'
 import { ACTION_TABLE } from './server-actions.ts'
 import { type Query, readServerFilters } from './server-filters.ts'
 import {
-  ActionRequest,
   BriefListAnswer,
   CreatedAnswer,
   CreateServerRequest,
@@ -122,34 +120,5 @@ export function serverRoutes(app: App, cloud: Cloud): void {
     },
   )
 
-  const ajv = new Ajv({ allErrors: false, validateSchema: false })
-  const checks = new Map(Object.entries(ACTION_TABLE).map(([key, row]) => [key, ajv.compile(row.body)]))
-  app.post(
-    '/v2/:projectId/servers/:serverId/action',
-    { schema: { params: Params, body: ActionRequest }, config: { operation: 'servers:read' } },
-    async (request, reply) => {
-      const [[key, body] = ['', undefined]] = Object.entries(request.body)
-      const row = Object.hasOwn(ACTION_TABLE, key) ? ACTION_TABLE[key] : undefined
-      if (!row) throw new ApiError('badRequest', `There is no such action: ${key}.`)
-      enforce(row.operation, request.caller.roles, request.caller.projectId)
-      const check = checks.get(key)
-      if (check && !check(body)) {
-        const [error] = check.errors ?? []
-        const member = error?.params.missingProperty ?? error?.instancePath.slice(1)
-        throw new ApiError('badRequest', `'${[key, member].filter(Boolean).join('.')}' ${error?.message}.`)
-      }
-      const { caller, links } = request
-      const { serverId } = request.params
-      const answer = await row.accept({
-        cloud,
-        caller,
-        links,
-        serverId,
-        body: body as never,
-        setHeader: (name, value) => void reply.header(name, value),
-        once: async (make) => void (await sendOnce(cloud, request, reply, row.status, make)),
-      })
-      return reply.sent ? reply : reply.code(row.status).send(answer)
-    },
-  )
+  actionRoute(app, cloud, UOS, ACTION_TABLE)
 }

@@ -80,7 +80,7 @@ export function fullView(shown: ShownServer, context: ViewContext) {
 }
 
 /** Empty for a server that boots from a volume. */
-const imageView = <More extends object>({ imageId }: Row<'servers'>, links: Links, more: More) =>
+export const imageView = <More extends object>({ imageId }: Row<'servers'>, links: Links, more: More) =>
   imageId === '' ? '' : { id: imageId, links: [links.bookmark('images', imageId)], ...more }
 
 /** `instance-` and the number in eight hex digits. */
@@ -95,7 +95,8 @@ export function obscuredHostId(projectId: string, hostName: string | null): stri
         .digest('hex')
 }
 
-function commonView({ server }: ShownServer, { links, isAdmin }: ViewContext) {
+/** What all but the brief view have, in both dialects. */
+export function commonView({ server }: ShownServer, { links, isAdmin }: ViewContext) {
   const status = statusOf(server.vmState, server.taskState)
   return {
     id: server.id,
