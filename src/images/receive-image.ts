@@ -15,6 +15,13 @@ const SLOTS = 4
 /** Zeros are looked for in pieces of this size: the clusters of QCOW2, and a multiple of any file system's blocks. */
 const BLOCK_BYTES = 64 * 1024
 const ZEROS = Buffer.alloc(BLOCK_BYTES)
+/**
+ * The system keeps what is written at once as one piece of memory. On virtual machines that give unused memory back to
+ * their host, larger pieces must be asked for anew: five times the processor time.
+ */
+const WRITE_BYTES = 256 * 1024
+/** After so many written bytes the disk is told to begin: else it would begin with all of them at the end. */
+const FLUSH_EVERY_BYTES = 32 * 1024 * 1024
 
 /** There is no room for the bytes. */
 export class NoRoomError extends Error {
@@ -39,6 +46,9 @@ export class ImageReceiver implements AsyncDisposable {
   /** Where the slot being filled will lie in the file. */
   #position = 0
   #failure: Error | undefined
+  #unflushedBytes = 0
+  /** What is being brought to the disk while more arrives. */
+  #flush: Promise<void> | undefined
 
   private constructor(file: FileHandle) {
     this.#file = file
@@ -87,7 +97,23 @@ export class ImageReceiver implements AsyncDisposable {
     this.#position += length
     this.#filled = 0
     this.#slot = (this.#slot + 1) % SLOTS
+    this.#flushSome()
     await this.#busy[this.#slot]
+  }
+
+  /** One at a time, and nobody waits for it before the end: the disk works while bytes come. */
+  #flushSome(): void {
+    if (this.#flush || this.#unflushedBytes < FLUSH_EVERY_BYTES) return
+    this.#unflushedBytes = 0
+    this.#flush = this.#file
+      .datasync()
+      .catch((error) => {
+        // The system says once only that bytes were lost.
+        this.#failure ??= inOurTerms(error)
+      })
+      .finally(() => {
+        this.#flush = undefined
+      })
   }
 
   /** Writes what is not zero: the file has holes where it was never written. */
@@ -101,8 +127,10 @@ export class ImageReceiver implements AsyncDisposable {
 
   async #writeAll(bytes: Buffer, position: number): Promise<void> {
     for (let done = 0; done < bytes.length; ) {
-      done += (await this.#file.write(bytes, done, bytes.length - done, position + done)).bytesWritten
+      const length = Math.min(WRITE_BYTES, bytes.length - done)
+      done += (await this.#file.write(bytes, done, length, position + done)).bytesWritten
     }
+    this.#unflushedBytes += bytes.length
   }
 
   /**
@@ -112,6 +140,7 @@ export class ImageReceiver implements AsyncDisposable {
   async finish(): Promise<Received> {
     const sizeBytes = this.sizeBytes
     const hashes = this.#threads ? await this.#finishThreads(this.#threads) : await this.#finishSmall()
+    await this.#flush
     if (this.#failure) throw this.#failure
     try {
       await this.#file.truncate(sizeBytes)
@@ -143,7 +172,7 @@ export class ImageReceiver implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    await Promise.all(this.#busy)
+    await Promise.all([...this.#busy, this.#flush])
     this.#threads?.md5[Symbol.dispose]()
     this.#threads?.sha512[Symbol.dispose]()
     await this.#file.close()
