@@ -3,7 +3,7 @@ import type { Logger } from 'pino'
 import { Runner } from './actions/runner.ts'
 import type { Config } from './config.ts'
 import { type Database, openDatabase } from './db/database.ts'
-import type { HostDriver } from './host/host-driver.ts'
+import type { HostDriver, MetadataQuestion } from './host/host-driver.ts'
 import { openHost } from './host/open-host.ts'
 import { registerHost } from './hosts/host-store.ts'
 import { addGauges } from './http/gauges.ts'
@@ -17,7 +17,6 @@ import { recoverUploads } from './images/recover-uploads.ts'
 import { type Clock, systemClock } from './lib/clock.ts'
 import { keepHostName, lockDataDirectory } from './lib/data-directory.ts'
 import { SecretBox } from './lib/secret-box.ts'
-import { answerMetadata } from './metadata/answer-metadata.ts'
 import { NetworkChanges } from './networks/network-changes.ts'
 import { type ServerActions, serverActions } from './servers/server-actions.ts'
 import { resumeServers, sweepServers } from './servers/sync-servers.ts'
@@ -70,10 +69,10 @@ export async function openCloud(given: Config, parts: CloudParts): Promise<Cloud
   const keptAnswers = new KeptAnswers(db)
   const base = { config, log, clock, db, box, metrics, keptAnswers, tokens: new TokenStore(), logins: new LoginGate() }
 
-  const host = stack.use(
-    parts.host ??
-      (await openHost({ config, clock, log, answerMetadata: (question) => answerMetadata(db, box, question) })),
-  )
+  // Loaded with the first question: a start has no use for it.
+  const answerMetadata = async (question: MetadataQuestion) =>
+    (await import('./metadata/answer-metadata.ts')).answerMetadata(base, question)
+  const host = stack.use(parts.host ?? (await openHost({ config, clock, log, answerMetadata })))
   await host.start()
   const hosts = new Map([[host.hostName, host]])
   const { bootId } = await host.readFacts()

@@ -97,6 +97,8 @@ export const SETTINGS = {
   quotaSnapshots: whole(100, 'volume snapshots a project may have; -1: no limit'),
   quotaVolumeGib: whole(1_000, 'GiB of all volumes and snapshots of a project; -1: no limit'),
   defaultVolumeType: text('ssd', 'type of volumes that wish for none'),
+  forceConfigDrive: flag(false, 'give every server a config drive, whether it wishes for one or not'),
+  vendorData: text('', 'file with a JSON object that every guest finds as its vendor data; empty: none'),
   externalCidr: {
     ...text(
       '172.24.4.0/24',

@@ -9,6 +9,7 @@
  * A driver runs one verb a server at a time; callers need no lock. It knows neither HTTP nor the database.
  */
 import type { Duplex } from 'node:stream'
+import type { DiagnosticsHost } from './diagnostics-host.ts'
 import type { GuestAgentHost } from './guest-agent-host.ts'
 import type { ServerDisk, VolumeHost } from './volume-host.ts'
 
@@ -203,6 +204,8 @@ export interface MetadataQuestion {
   /** With its query, as sent. */
   path: string
   headers: Record<string, string | string[] | undefined>
+  /** At most 4 KiB; empty for none. */
+  body: Buffer
 }
 
 export interface MetadataAnswer {
@@ -212,7 +215,7 @@ export interface MetadataAnswer {
   headers?: Record<string, string>
 }
 
-export interface HostDriver extends VolumeHost, GuestAgentHost, AsyncDisposable {
+export interface HostDriver extends VolumeHost, GuestAgentHost, DiagnosticsHost, AsyncDisposable {
   readonly hostName: string
   /**
    * Finds again what earlier runs left, and opens its listeners. Guests that run are not touched.

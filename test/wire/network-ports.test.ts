@@ -2,7 +2,8 @@
 import assert from 'node:assert/strict'
 import { readFileSync } from 'node:fs'
 import { describe, test } from 'node:test'
-import { findGuest } from '../../src/metadata/guest-facts.ts'
+import { findGuest } from '../../src/metadata/find-guest.ts'
+import { readGuestFacts } from '../../src/metadata/guest-facts.ts'
 import { countRows } from '../support/count-rows.ts'
 import { createServer, SHARED } from '../support/create-servers.ts'
 import { assertNetworkError, type Body, bodyOf, DIALECTS, make } from '../support/network-requests.ts'
@@ -139,9 +140,11 @@ for (const database of DATABASES) {
       assert.match(addresses.find(({ version }) => version === 6)?.addr, /^fd00:1::/)
       const plan = [...cloud.machine.ports.values()].find(({ serverId }) => serverId === server.id)
       assert.equal(plan?.addresses.length, 2)
-      const guest = await findGuest(cloud.cloud.db, cloud.cloud.box, id, addresses[0]?.addr)
+      const guest = await findGuest(cloud.cloud.db.read, id, addresses[0]?.addr)
+      assert.ok(guest)
+      const { cards } = await readGuestFacts(cloud.cloud, guest)
       assert.deepEqual(
-        guest?.cards.map(({ portId }) => portId),
+        cards.map(({ portId }) => portId),
         [plan?.portId],
       )
     })

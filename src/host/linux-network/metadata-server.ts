@@ -15,7 +15,7 @@ const CONNECTIONS_PER_GUEST = 16
 const CONNECTIONS_PER_NETWORK = 1_024
 /** After so many the connection is closed, so that none is held for ever. */
 const REQUESTS_PER_CONNECTION = 256
-/** Bodies are read only to throw them away; the requests that guests make have none. */
+/** The longest that a guest has to say is its password, encrypted: about a thousand. */
 const BODY_LIMIT_BYTES = 4_096
 const HTTP_LIMITS = {
   maxHeaderSize: 8_192,
@@ -35,13 +35,14 @@ export function createMetadataServer(networkId: string, answerMetadata: AnswerMe
   const open = new OpenQuestions()
 
   const ask = async (request: IncomingMessage): Promise<MetadataAnswer> => {
-    if (!(await discardBody(request))) return refusal(413, 'Payload Too Large')
+    const body = await readBody(request)
+    if (!body) return refusal(413, 'Payload Too Large')
     const ipAddress = request.socket.remoteAddress
     if (ipAddress === undefined) return refusal(400, 'Bad Request') // cut off while it sent the body
     if (!open.enter(ipAddress)) return refusal(503, 'Too many questions at once', { 'retry-after': '1' })
     const { method = 'GET', url = '/', headers } = request
     try {
-      return await answerMetadata({ networkId, ipAddress, method, path: url, headers })
+      return await answerMetadata({ networkId, ipAddress, method, path: url, headers, body })
     } finally {
       open.leave(ipAddress)
     }
@@ -90,14 +91,16 @@ const refusal = (status: number, body: string, headers: Record<string, string> =
   headers: { ...headers, connection: 'close' },
 })
 
-/** Reads the body away; false when it is too long. */
-async function discardBody(request: IncomingMessage): Promise<boolean> {
+/** The body; undefined when it is too long. */
+async function readBody(request: IncomingMessage): Promise<Buffer | undefined> {
+  const chunks: Buffer[] = []
   let size = 0
   for await (const chunk of request.iterator({ destroyOnReturn: false })) {
     size += (chunk as Buffer).length
-    if (size > BODY_LIMIT_BYTES) return false
+    if (size > BODY_LIMIT_BYTES) return undefined
+    chunks.push(chunk as Buffer)
   }
-  return true
+  return Buffer.concat(chunks)
 }
 
 function send(response: ServerResponse, { status, contentType, body, headers }: MetadataAnswer): void {
