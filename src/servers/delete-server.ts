@@ -24,10 +24,16 @@ const DEADLINE_MS = 10 * 60_000
  */
 export function deleteServer(parts: ActionParts): Action<null, Step, ServerSubject> {
   const { clock } = parts
-  const partFrom = (serverId: string): Outcome<Step> => ({
-    go: 'removeVolumes',
-    save: (tx) => partFromDisks(tx, serverId, (disk) => disk.isDeletedWithServer === 1, clock.now()),
-  })
+  const partFrom = async (server: ServerSubject['server']): Promise<Outcome<Step>> => {
+    const { handOverCopied } = await import('./copied-volumes.ts')
+    return {
+      go: 'removeVolumes',
+      async save(tx) {
+        await handOverCopied(parts, tx, server)
+        await partFromDisks(tx, server.id, (disk) => disk.isDeletedWithServer === 1, clock.now())
+      },
+    }
+  }
   return serverAction<null, Step>(parts, {
     name: 'delete',
     first: 'powerOff',
@@ -43,7 +49,7 @@ export function deleteServer(parts: ActionParts): Action<null, Step, ServerSubje
     steps: {
       async powerOff(subject) {
         // No host was picked yet, or the failed build cleaned up: nothing is anywhere but in the database.
-        if (subject.server.hostName === null) return partFrom(subject.server.id)
+        if (subject.server.hostName === null) return partFrom(subject.server)
         await subject.host.ensureOff(subject.server.id)
         return { go: 'unplugPorts' }
       },
@@ -53,7 +59,7 @@ export function deleteServer(parts: ActionParts): Action<null, Step, ServerSubje
       },
       async removeDisks({ server, host }) {
         await host.removeDisks(server.id)
-        return partFrom(server.id)
+        return partFrom(server)
       },
       async removeVolumes({ server }) {
         await removeDoomed(parts, server.id)

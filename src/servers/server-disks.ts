@@ -75,7 +75,8 @@ export async function partFromDisks(
   }
 }
 
-async function claimForRemoval(tx: Tx, volumeId: string, now: number): Promise<boolean> {
+/** Makes a volume that may go `deleting`; whether it may. */
+export async function claimForRemoval(tx: Tx, volumeId: string, now: number): Promise<boolean> {
   await lockVolume(tx, volumeId)
   if ((await listSnapshotsOf(tx, volumeId)).length > 0) return false
   const from = [...HELD, 'creating', 'downloading', 'error', 'deleting'] as const

@@ -5,6 +5,7 @@ import { adoptImageFile, dropImage, setImageStatus } from '../images/image-write
 import {
   COPY_DEADLINE_MS,
   failedAs,
+  LONGEST_COPY_MS,
   restAfter,
   restingStatus,
   type VolumeParts,
@@ -17,8 +18,8 @@ export interface ExtendInput {
   newSizeGib: number
 }
 
-/** To grow a disk writes next to nothing. */
-const EXTEND_DEADLINE_MS = 10 * 60_000
+/** To grow a disk writes next to nothing, but one that is being copied is not touched before: see `withVolume` of hosts. */
+const EXTEND_DEADLINE_MS = LONGEST_COPY_MS + 10 * 60_000
 
 /**
  * Makes a volume larger, also one that a guest has.

@@ -5,7 +5,7 @@ import type { Tx } from '../db/database.ts'
 import type { SnapshotStatus, VolumeStatus } from '../db/volume-schema.ts'
 import { ApiError } from '../http/api-error.ts'
 import { dropImage } from '../images/image-writer.ts'
-import { demandUncopied } from './copies.ts'
+import { demandUncopied, findCopy } from './copies.ts'
 import { listSnapshotsOf, updateSnapshot } from './snapshot-store.ts'
 import { COPY_DEADLINE_MS, failedAs, type VolumeParts, type VolumeSubject, volumeAction } from './volume-action.ts'
 import { lockVolume, updateVolume } from './volume-store.ts'
@@ -16,19 +16,26 @@ export interface DeleteVolumeInput {
 }
 type Step = 'removeSnapshots' | 'removeVolume'
 
+/** How often it is looked whether a copy is done. */
+const LOOK_EVERY_MS = 1_000
+
 /**
  * Deletes a volume, whatever was half done with it, and those of its snapshots that are being deleted too.
  *
  *   removeSnapshots → removeVolume      gone; or error_deleting, to be deleted again
+ *
+ * One that goes with its server may still be copied: that ends first.
  */
 export function deleteVolume(parts: VolumeParts): Action<DeleteVolumeInput, Step, VolumeSubject> {
   return volumeAction<DeleteVolumeInput, Step>(parts, {
     name: 'deleteVolume',
     first: 'removeSnapshots',
-    deadlineMs: COPY_DEADLINE_MS,
+    // As long as what it waits for, and then its own time.
+    deadlineMs: 2 * COPY_DEADLINE_MS,
     steps: {
       async removeSnapshots(subject) {
         const { volume } = subject
+        if (await findCopy(parts.db.read, { volumeId: volume.id })) return { waitMs: LOOK_EVERY_MS }
         for (const { id } of await listSnapshotsOf(parts.db.read, volume.id)) await subject.host.removeSnapshot(id)
         return { go: 'removeVolume' }
       },

@@ -21,6 +21,9 @@ export interface VolumeSubject {
 /** Nothing of a volume takes longer than to copy it, in milliseconds. */
 export const COPY_DEADLINE_MS = 60 * 60_000
 
+/** What copies a volume longest is an image of a server that boots from it, in milliseconds. */
+export const LONGEST_COPY_MS = 2 * COPY_DEADLINE_MS
+
 interface VolumeActionSpec<Input, Step extends string> {
   name: string
   first: Step
