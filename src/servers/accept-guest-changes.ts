@@ -1,5 +1,4 @@
 /** Accepts new passwords and keys for servers; change-guest.ts then tells the guest. */
-import { setTimeout as pause } from 'node:timers/promises'
 import { acceptAction } from '../actions/journal.ts'
 import type { Cloud } from '../cloud.ts'
 import type { Tx } from '../db/database.ts'
@@ -78,23 +77,20 @@ async function demandAgent(cloud: Cloud, server: Row<'servers'>): Promise<void> 
 }
 
 /** Undefined when that takes longer than a request can wait. */
-async function readHealth({ hosts, log }: Cloud, server: Row<'servers'>): Promise<GuestHealth | undefined> {
+async function readHealth({ hosts, clock, log }: Cloud, server: Row<'servers'>): Promise<GuestHealth | undefined> {
   const unreachable = (cause?: unknown) =>
     new ApiError('serviceUnavailable', `The host of instance ${server.id} cannot be reached now; try again.`, { cause })
   const host = hosts.get(server.hostName ?? '')
   if (!host) throw unreachable()
-  const giveUp = new AbortController()
   const health = host.readGuestHealth(server.id).catch((cause: unknown) => {
     log.warn({ err: cause, serverId: server.id }, 'the health of a guest could not be read')
     throw unreachable(cause)
   })
-  try {
-    return await Promise.race([health, pause(PATIENCE_MS, undefined, { signal: giveUp.signal })])
-  } finally {
-    giveUp.abort()
-    // What loses the race is nobody's failure.
-    health.catch(() => {})
-  }
+  // It may come after nobody waits for it any more.
+  health.catch(() => {})
+  const patience = Promise.withResolvers<undefined>()
+  const cancel = clock.after(PATIENCE_MS, () => patience.resolve(undefined))
+  return Promise.race([health, patience.promise]).finally(cancel)
 }
 
 /** Keys that a server has at most: its metadata lists them all. */

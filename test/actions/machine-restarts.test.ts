@@ -23,7 +23,8 @@ for (const database of DATABASES) {
         cloud.host.rebootMachine()
         await cloud.killAndStart()
         await untilDone(cloud, serverId)
-        await assert.doesNotReject(scenario.ended(cloud, serverId), `restarted at ${verb} (${nth})`)
+        const ended = scenario.endedByRestart ?? scenario.ended
+        await assert.doesNotReject(ended(cloud, serverId), `restarted at ${verb} (${nth})`)
       }
     })
   }

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { counting, LOSSES, tracesOf } from '../support/host-faults.ts'
+import { counting, isCounted, LOSSES, tracesOf } from '../support/host-faults.ts'
 import { begin, makeServer, SCENARIOS, untilDone } from '../support/scenarios.ts'
 import { DATABASES, testCloud } from '../support/test-cloud.ts'
 
@@ -20,8 +20,8 @@ for (const database of DATABASES) {
         const reached = Promise.withResolvers<void>()
         let seen = -1
         cloud.host.intercept = async (verb, _id, run) => {
-          if (verb !== 'readServers') seen += 1
-          if (seen === nth && verb !== 'readServers') {
+          if (isCounted(verb)) seen += 1
+          if (seen === nth && isCounted(verb)) {
             reached.resolve()
             await gate.promise
           }

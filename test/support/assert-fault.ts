@@ -9,6 +9,8 @@ const KEYS: Record<number, string> = {
   409: 'conflictingRequest',
   413: 'overLimit',
   415: 'badMediaType',
+  501: 'notImplemented',
+  503: 'serviceUnavailable',
 }
 const REQUEST_ID = /^req-[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/
 

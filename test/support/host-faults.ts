@@ -10,10 +10,11 @@ import type { TestCloud } from './test-cloud.ts'
 export type Loss = 'call' | 'answer'
 export const LOSSES: Loss[] = ['call', 'answer']
 
-/** What sweeps ask, and what makes hosts follow the network API; neither belongs to an action. */
+/** What sweeps and requests ask, and what makes hosts follow the network API; none of it belongs to an action. */
 const BESIDE_ACTIONS = new Set([
   'readServers',
   'readConsole',
+  'readGuestHealth',
   'readNetworking',
   'ensureNetwork',
   'ensureSecurityGroup',
@@ -22,7 +23,7 @@ const BESIDE_ACTIONS = new Set([
 ])
 
 /** Verbs of one action. */
-const isCounted = (verb: string): boolean => !BESIDE_ACTIONS.has(verb)
+export const isCounted = (verb: string): boolean => !BESIDE_ACTIONS.has(verb)
 
 /** Lets everything through, and counts. */
 export function counting(): { intercept: Intercept; calls: string[] } {
@@ -77,6 +78,8 @@ export async function tracesOf(cloud: TestCloud, serverId: string): Promise<stri
   traces.push(...ports.map(() => 'port row'), ...claims.map(() => 'claim'))
   const devices = await read.selectFrom('blockDevices').select('id').where('serverId', '=', serverId).execute()
   traces.push(...devices.map(() => 'disk row'))
+  const keys = await read.selectFrom('serverKeypairs').select('name').where('serverId', '=', serverId).execute()
+  traces.push(...keys.map(() => 'key'))
   const volumes = await read.selectFrom('volumes').select('id').execute()
   const strays = new Set(cloud.machine.volumes.keys()).symmetricDifference(new Set(volumes.map(({ id }) => id)))
   traces.push(...[...strays].map(() => 'volume without a row, or without bytes'))

@@ -1,6 +1,8 @@
 /** Every durable action of servers as a story with a beginning and an end that must come true. */
 import assert from 'node:assert/strict'
+import { listServerKeypairs } from '../../src/servers/server-keypair-store.ts'
 import { tracesOf } from './host-faults.ts'
+import { KEYS } from './public-keys.ts'
 import type { TestCloud } from './test-cloud.ts'
 import {
   addVolume,
@@ -22,6 +24,8 @@ export interface Scenario {
   ask(cloud: TestCloud, serverId: string): Promise<string>
   /** What must be true in the end. */
   ended(cloud: TestCloud, serverId: string): Promise<void>
+  /** Instead, when the machine was restarted in the middle, and the guest with it. */
+  endedByRestart?(cloud: TestCloud, serverId: string): Promise<void>
 }
 
 const accepted = (answer: { statusCode: number; body: string }): void =>
@@ -148,6 +152,43 @@ async function makeVolumeServer(cloud: TestCloud): Promise<string> {
   return answer.json().server.id
 }
 
+/** No action that ended knows a secret any more. */
+async function hasNoSecrets(cloud: TestCloud): Promise<void> {
+  const open = await cloud.cloud.db.read
+    .selectFrom('actions')
+    .select('name')
+    .where('sealedSecret', 'is not', null)
+    .where('isOpen', '=', 0)
+    .execute()
+  assert.deepEqual(open, [])
+}
+
+async function hasPassword(cloud: TestCloud, serverId: string): Promise<void> {
+  await isActive(cloud, serverId)
+  await hasNoSecrets(cloud)
+  assert.equal(cloud.host.agentOf(serverId).passwords.get('root'), 'new secret')
+  const { sealedAdminPass } = await cloud.server(serverId)
+  assert.equal(cloud.cloud.box.open(sealedAdminPass ?? ''), 'new secret')
+}
+
+/** What logs in, the rows and the guest agree, and `key_name` is the first. */
+async function hasKeys(cloud: TestCloud, serverId: string, names: string[]): Promise<void> {
+  await isActive(cloud, serverId)
+  const { keyName } = await cloud.server(serverId)
+  const keys = await listServerKeypairs(cloud.cloud.db.read, serverId)
+  assert.deepEqual([keys.map(({ name }) => name), keyName], [names, names[0] ?? null])
+  const lines = cloud.host.agentOf(serverId).keys.get('root') ?? []
+  assert.deepEqual([...lines].sort(), keys.map(({ publicKey }) => publicKey.trim()).sort())
+}
+
+async function importKeys(cloud: TestCloud): Promise<void> {
+  for (const [name, public_key] of Object.entries(KEYS)) {
+    const { statusCode, body } = await cloud.member.post('/os-keypairs', { keypair: { name, public_key } })
+    // A scenario is played several times in one cloud.
+    assert.ok(statusCode === 200 || statusCode === 409, body)
+  }
+}
+
 export const SCENARIOS: Scenario[] = [
   { name: 'create', from: 'nothing', ask: (cloud) => makeServer(cloud), ended: isActive },
   { name: 'start', from: 'SHUTOFF', ask: act({ 'os-start': null }), ended: isActive },
@@ -219,6 +260,35 @@ export const SCENARIOS: Scenario[] = [
       await isActive(cloud, serverId)
       await hasVolumes(cloud, serverId, 3)
     },
+  },
+  {
+    name: 'change the password',
+    from: 'ACTIVE',
+    ask: act({ changePassword: { adminPass: 'new secret' } }),
+    ended: hasPassword,
+    // The guest took it or not; nobody knows.
+    async endedByRestart(cloud, serverId) {
+      await isActive(cloud, serverId)
+      await hasNoSecrets(cloud)
+    },
+  },
+  {
+    name: 'attach keypairs',
+    from: 'ACTIVE',
+    prepare: importKeys,
+    ask: act({ attachKeypairs: { key_names: ['one', 'two'] } }),
+    ended: (cloud, serverId) => hasKeys(cloud, serverId, ['one', 'two']),
+  },
+  {
+    name: 'detach keypairs',
+    from: 'ACTIVE',
+    async prepare(cloud, serverId) {
+      await importKeys(cloud)
+      await act({ attachKeypairs: { key_names: ['one', 'two'] } })(cloud, serverId)
+      await cloud.settled()
+    },
+    ask: act({ detachKeypairs: { key_names: ['one', 'unheard of'] } }),
+    ended: (cloud, serverId) => hasKeys(cloud, serverId, ['two']),
   },
   {
     name: 'delete',
