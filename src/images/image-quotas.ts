@@ -22,6 +22,7 @@ export async function assertImageCount({ config }: Parts, read: Reader, projectI
 
 /**
  * How many bytes an image of the project may have that is uploaded now.
+ * @param arrivingBytes of other images of the project that are here, but not active.
  * @throws ApiError overLimit when not even `neededBytes` fit.
  */
 export async function assertImageBytes(
@@ -29,6 +30,7 @@ export async function assertImageBytes(
   read: Reader,
   projectId: string,
   neededBytes: number,
+  arrivingBytes = 0,
 ): Promise<number> {
   const largest = config.largestImageGib * GIB
   if (neededBytes > largest) throw tooLarge(config.largestImageGib)
@@ -40,11 +42,12 @@ export async function assertImageBytes(
     // Of an import, the size is known before it is active: it is the one that asks.
     .where('status', 'in', ['active', 'deactivated'])
     .executeTakeFirstOrThrow()
-  const left = config.quotaImageGib * GIB - Number(used ?? 0)
+  const usedBytes = Number(used ?? 0) + arrivingBytes
+  const left = config.quotaImageGib * GIB - usedBytes
   if (left <= 0 || neededBytes > left) {
     throw new ApiError(
       'overLimit',
-      `Quota exceeded: the images of this project have ${inGib(Number(used ?? 0))} GiB of ${config.quotaImageGib}; ` +
+      `Quota exceeded: the images of this project have ${inGib(usedBytes)} GiB of ${config.quotaImageGib}; ` +
         'there is no room for this one.',
     )
   }

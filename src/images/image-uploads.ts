@@ -1,16 +1,23 @@
 import { ApiError } from '../http/api-error.ts'
 import type { ImageReceiver } from './receive-image.ts'
 
-/** Images arriving at once: each holds a few MiB and two threads. */
+/** Places for images that arrive: each holds a few MiB and two threads. */
 const MOST = 32
 const MOST_PER_PROJECT = 8
 
-/** One image that arrives, perhaps by several requests one after another. */
+/**
+ * One image that arrives, perhaps by several requests one after another. It has a place while it has a receiver or is
+ * busy; of one that waits longer for its next part, only the file is left.
+ */
 export interface UploadSession {
   readonly imageId: string
   readonly projectId: string
-  /** Undefined until the file is begun. */
+  /** Undefined until the file is begun, and while it is parked. */
   receiver: ImageReceiver | undefined
+  /** How many bytes the file has of which the place was given up. */
+  parkedBytes: number
+  /** Until the place is free. */
+  parking: Promise<void> | undefined
   /** As its client announced it; undefined: whatever comes. */
   totalBytes: number | undefined
   /** Whether a request is at work on it; if not, it waits for the next. */
@@ -23,6 +30,11 @@ export interface UploadSession {
   cancelExpiry: (() => void) | undefined
 }
 
+/** Bytes of it that are here. */
+export const bytesOf = ({ receiver, parkedBytes }: UploadSession): number => receiver?.sizeBytes ?? parkedBytes
+
+const hasPlace = ({ isBusy, receiver }: UploadSession): boolean => isBusy || receiver !== undefined
+
 /** Which images arrive in this process. What a process leaves behind that dies is found at the next start. */
 export class ImageUploads implements AsyncDisposable {
   readonly #sessions = new Map<string, UploadSession>()
@@ -33,8 +45,23 @@ export class ImageUploads implements AsyncDisposable {
 
   /** Whether so many images arrive that the project must wait with one more. */
   isCrowded(projectId: string): boolean {
-    const ofProject = [...this.#sessions.values()].filter((one) => one.projectId === projectId).length
-    return this.#sessions.size >= MOST || ofProject >= MOST_PER_PROJECT
+    const placed = [...this.#sessions.values()].filter(hasPlace)
+    return placed.length >= MOST || placed.filter((one) => one.projectId === projectId).length >= MOST_PER_PROJECT
+  }
+
+  /** @throws ApiError rateLimited when the project must wait with one more. */
+  demandPlace(projectId: string): void {
+    if (!this.isCrowded(projectId)) return
+    throw new ApiError('rateLimited', 'Too many images are being uploaded at once. Try again when one is done.', {
+      headers: { 'retry-after': '10' },
+    })
+  }
+
+  /** Bytes of a project's images that are here and not active yet, without those of one image. */
+  arrivingBytes(projectId: string, exceptImageId: string): number {
+    return [...this.#sessions.values()]
+      .filter((one) => one.projectId === projectId && one.imageId !== exceptImageId)
+      .reduce((sum, one) => sum + bytesOf(one), 0)
   }
 
   /** @throws ApiError conflictingRequest when the image arrives already; rateLimited when too many do. */
@@ -42,15 +69,13 @@ export class ImageUploads implements AsyncDisposable {
     if (this.#sessions.has(imageId)) {
       throw new ApiError('conflictingRequest', `The data of image ${imageId} are being uploaded already.`)
     }
-    if (this.isCrowded(projectId)) {
-      throw new ApiError('rateLimited', 'Too many images are being uploaded at once. Try again when one is done.', {
-        headers: { 'retry-after': '10' },
-      })
-    }
+    this.demandPlace(projectId)
     const session: UploadSession = {
       imageId,
       projectId,
       receiver: undefined,
+      parkedBytes: 0,
+      parking: undefined,
       totalBytes: undefined,
       isBusy: true,
       isAborted: false,
@@ -61,11 +86,28 @@ export class ImageUploads implements AsyncDisposable {
     return session
   }
 
+  /**
+   * Gives up the place of one that waits, and keeps its file.
+   * @throws NoRoomError; Error of the system.
+   */
+  async park(session: UploadSession): Promise<void> {
+    const { receiver } = session
+    if (!receiver) return
+    session.parkedBytes = receiver.sizeBytes
+    session.receiver = undefined
+    const parking = receiver.park()
+    // Whoever goes on with it waits, and sees by the file whether it went well.
+    session.parking = parking.catch(() => {})
+    await parking
+  }
+
   /** Closes its file; nobody else can begin another yet. */
   async close(session: UploadSession): Promise<void> {
     session.cancelExpiry?.()
     const { receiver } = session
     session.receiver = undefined
+    session.parkedBytes = 0
+    await session.parking
     await receiver?.[Symbol.asyncDispose]()
   }
 

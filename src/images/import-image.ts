@@ -105,7 +105,8 @@ export function importImage(parts: ImageActionParts): Action<ImportInput, Step, 
     try {
       const inside = readInside(config.webDownloadInside)
       const { body, lengthBytes = 0 } = await openDownload(uri, { inside, signal: ending.signal })
-      const most = await assertImageBytes(parts, db.read, image.projectId ?? '', lengthBytes)
+      const arrivingBytes = imageUploads.arrivingBytes(session.projectId, image.id)
+      const most = await assertImageBytes(parts, db.read, session.projectId, lengthBytes, arrivingBytes)
       if (!(await hasRoomFor(config, lengthBytes))) throw new NoRoomError('There is not enough room for the image.')
       await ensureUploadsDirectory(config)
       session.receiver = await ImageReceiver.begin(uploadFile(config, image.id, 'part'))

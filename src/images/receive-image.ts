@@ -59,6 +59,57 @@ export class ImageReceiver implements AsyncDisposable {
     return new ImageReceiver(await open(path, 'w', 0o644))
   }
 
+  /**
+   * Goes on with a file that was parked; its bytes are hashed anew, from the disk.
+   * @param sizeBytes how many it had then.
+   * @throws Error of the system; Error when the file is another.
+   */
+  static async resume(path: string, sizeBytes: number): Promise<ImageReceiver> {
+    const receiver = new ImageReceiver(await open(path, 'r+'))
+    try {
+      await receiver.#readAgain(sizeBytes)
+      return receiver
+    } catch (error) {
+      await receiver[Symbol.asyncDispose]()
+      throw error
+    }
+  }
+
+  async #readAgain(sizeBytes: number): Promise<void> {
+    const { size } = await this.#file.stat()
+    if (size !== sizeBytes) throw new Error(`a parked image has ${size} bytes instead of ${sizeBytes}`)
+    while (this.sizeBytes < sizeBytes) {
+      const at = this.#slot * SLOT_BYTES + this.#filled
+      const length = Math.min(SLOT_BYTES - this.#filled, sizeBytes - this.sizeBytes)
+      const { bytesRead } = await this.#file.read(this.#bytes, at, length, this.sizeBytes)
+      if (bytesRead === 0) throw new Error('a parked image became shorter while it was read')
+      this.#filled += bytesRead
+      // What does not fill a slot is written once more, with what follows.
+      if (this.#filled === SLOT_BYTES) await this.#next({ isWritten: true })
+    }
+    if (this.#failure) throw this.#failure
+  }
+
+  /**
+   * Leaves all that was taken in the file, for `resume`, and lets go of the file, the memory and the threads.
+   * @throws NoRoomError; Error of the system.
+   */
+  async park(): Promise<void> {
+    try {
+      await this.#write(
+        this.#bytes.subarray(this.#slot * SLOT_BYTES, this.#slot * SLOT_BYTES + this.#filled),
+        this.#position,
+      )
+      await Promise.all(this.#busy)
+      if (this.#failure) throw this.#failure
+      await this.#file.truncate(this.sizeBytes)
+    } catch (error) {
+      throw inOurTerms(error)
+    } finally {
+      await this[Symbol.asyncDispose]()
+    }
+  }
+
   /** Bytes that were taken. */
   get sizeBytes(): number {
     return this.#position + this.#filled
@@ -80,14 +131,14 @@ export class ImageReceiver implements AsyncDisposable {
   }
 
   /** Hands the slot over and waits for the one after it. */
-  async #next(): Promise<void> {
+  async #next({ isWritten = false } = {}): Promise<void> {
     this.#threads ??= { md5: new HashThread('md5', this.#ring), sha512: new HashThread('sha512', this.#ring) }
     const { md5, sha512 } = this.#threads
     const [from, length, position] = [this.#slot * SLOT_BYTES, this.#filled, this.#position]
     this.#busy[this.#slot] = Promise.all([
       md5.update(from, length),
       sha512.update(from, length),
-      this.#write(this.#bytes.subarray(from, from + length), position),
+      isWritten ? undefined : this.#write(this.#bytes.subarray(from, from + length), position),
     ]).then(
       () => {},
       (error) => {

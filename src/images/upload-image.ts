@@ -16,14 +16,16 @@ import { admitImage, RefusedImageError } from './admit-image.ts'
 import type { SentRange } from './content-range.ts'
 import { assertImageBytes } from './image-quotas.ts'
 import { getOwnImage } from './image-store.ts'
-import { UploadAbortedError, type UploadSession } from './image-uploads.ts'
+import { bytesOf, UploadAbortedError, type UploadSession } from './image-uploads.ts'
 import { isBeingMade } from './image-writer.ts'
 import { pump, StalledError, TooManyBytesError } from './pump.ts'
 import { ImageReceiver, NoRoomError, type Received } from './receive-image.ts'
 import { columnsOf, publishImage, requeueImage } from './settle-image.ts'
 import { ensureUploadsDirectory, hasRoomFor, moveUpload, removeUpload, uploadFile } from './upload-files.ts'
 
-/** How long a client that sends parts may be away, in milliseconds. */
+/** How long a client that sends parts may be away until others may arrive in its place, in milliseconds. */
+const PLACE_MS = 5 * 60_000
+/** How long until what it sent is forgotten. */
 const RESUME_MS = 3_600_000
 
 export interface UploadWish {
@@ -49,7 +51,7 @@ export type UploadOutcome = { isDone: true } | { isDone: false; receivedBytes: n
 export async function acceptUpload(cloud: Cloud, caller: Caller, wish: UploadWish): Promise<UploadOutcome> {
   const image = await getOwnImage(cloud.db.read, caller, wish.imageId)
   const session = (await findSession(cloud, wish)) ?? (await beginSession(cloud, image.projectId ?? '', wish))
-  if (wish.range?.from === null) return { isDone: false, receivedBytes: session.receiver?.sizeBytes ?? 0 }
+  if (wish.range?.from === null) return { isDone: false, receivedBytes: bytesOf(session) }
   let isKept = false
   try {
     const isWhole = await takeBytes(cloud, session, wish)
@@ -80,17 +82,18 @@ export async function acceptUpload(cloud: Cloud, caller: Caller, wish: UploadWis
 
 /** The session that a part goes on with. */
 async function findSession(cloud: Cloud, { imageId, range }: UploadWish): Promise<UploadSession | undefined> {
+  await cloud.imageUploads.find(imageId)?.parking
   const session = cloud.imageUploads.find(imageId)
   if (!session || range === undefined) return undefined
   if (session.isBusy) throw new ApiError('conflictingRequest', `Data of image ${imageId} are on their way already.`)
   if (range.from === null) return session
-  if (range.from === 0 && session.receiver?.sizeBytes !== 0) {
+  const here = bytesOf(session)
+  if (range.from === 0 && here !== 0) {
     // The client begins again.
     await cloud.imageUploads.end(session)
     await requeueImage(cloud, imageId)
     return undefined
   }
-  const here = session.receiver?.sizeBytes ?? 0
   if (range.from !== here || range.total !== session.totalBytes) {
     throw new ApiError(
       'conflictingRequest',
@@ -98,6 +101,7 @@ async function findSession(cloud: Cloud, { imageId, range }: UploadWish): Promis
       { headers: rangeHeader(here) },
     )
   }
+  if (!session.receiver) cloud.imageUploads.demandPlace(session.projectId)
   session.cancelExpiry?.()
   session.isBusy = true
   return session
@@ -118,7 +122,7 @@ async function beginSession(cloud: Cloud, projectId: string, wish: UploadWish): 
   const session = cloud.imageUploads.begin(imageId, projectId)
   let hasFile = false
   try {
-    await demandRoom(cloud, projectId, range?.total ?? lengthBytes ?? 0)
+    await demandRoom(cloud, session, range?.total ?? lengthBytes ?? 0)
     await ensureUploadsDirectory(cloud.config)
     // The file first: at the next start it tells whose row was left in the middle.
     session.totalBytes = range?.total
@@ -154,8 +158,14 @@ async function beginSession(cloud: Cloud, projectId: string, wish: UploadWish): 
 export const beingMade = (imageId: string): ApiError =>
   new ApiError('conflictingRequest', `Image ${imageId} is being made of a server or a volume; it takes no other data.`)
 
-async function demandRoom(cloud: Cloud, projectId: string, neededBytes: number): Promise<void> {
-  await assertImageBytes(cloud, cloud.db.read, projectId, neededBytes)
+/** @returns how many bytes the image may have, as `assertImageBytes`. */
+async function demandQuota(cloud: Cloud, { imageId, projectId }: UploadSession, neededBytes: number): Promise<number> {
+  const arrivingBytes = cloud.imageUploads.arrivingBytes(projectId, imageId)
+  return assertImageBytes(cloud, cloud.db.read, projectId, neededBytes, arrivingBytes)
+}
+
+async function demandRoom(cloud: Cloud, session: UploadSession, neededBytes: number): Promise<void> {
+  await demandQuota(cloud, session, neededBytes)
   if (!(await hasRoomFor(cloud.config, neededBytes))) {
     throw inCallersTerms(new NoRoomError('There is not enough room for the image.'))
   }
@@ -163,10 +173,13 @@ async function demandRoom(cloud: Cloud, projectId: string, neededBytes: number):
 
 /** @returns whether all of the image is here. */
 async function takeBytes(cloud: Cloud, session: UploadSession, wish: UploadWish): Promise<boolean> {
+  const { range, imageId } = wish
+  if (session.parkedBytes > 0 && !session.receiver) {
+    session.receiver = await ImageReceiver.resume(uploadFile(cloud.config, imageId, 'part'), session.parkedBytes)
+  }
   const { receiver } = session
   if (!receiver) throw new UploadAbortedError()
-  const { range } = wish
-  const most = await assertImageBytes(cloud, cloud.db.read, session.projectId, 0)
+  const most = await demandQuota(cloud, session, 0)
   const limit = range === undefined ? most : Math.min(most, (range.to ?? 0) + 1)
   const before = receiver.sizeBytes
   await pump(wish.body, session, receiver, { mostBytes: limit, hasRoom: () => hasRoomFor(cloud.config, 0) })
@@ -197,17 +210,25 @@ async function stage(cloud: Cloud, session: UploadSession, received: Received): 
   if (numUpdatedRows === 0n) throw new UploadAbortedError()
 }
 
-/** Lets a session wait for the next part. @returns how many bytes are here. */
+/** Lets a session wait for the next part: for a while in its place, and then as a file only. @returns its bytes. */
 function keep(cloud: Cloud, session: UploadSession): number {
-  session.isBusy = false
-  session.cancelExpiry = cloud.clock.after(RESUME_MS, () => {
+  const { imageUploads, clock, log } = cloud
+  const giveUp = async () => {
     if (session.isBusy) return
-    cloud.imageUploads
-      .end(session)
-      .then(() => requeueImage(cloud, session.imageId))
-      .catch((error) => cloud.log.error({ err: error, imageId: session.imageId }, 'an upload could not be given up'))
+    await imageUploads.end(session)
+    await requeueImage(cloud, session.imageId)
+  }
+  const failed = (error: unknown) =>
+    log.error({ err: error, imageId: session.imageId }, 'an upload could not be given up')
+  session.isBusy = false
+  session.cancelExpiry = clock.after(PLACE_MS, () => {
+    session.cancelExpiry = clock.after(RESUME_MS - PLACE_MS, () => giveUp().catch(failed))
+    imageUploads.park(session).catch((error) => {
+      log.info({ err: error, imageId: session.imageId }, 'what a client sent of an image could not be kept')
+      giveUp().catch(failed)
+    })
   })
-  return session.receiver?.sizeBytes ?? 0
+  return bytesOf(session)
 }
 
 /** Fewer bytes came than were announced. */

@@ -1,7 +1,7 @@
 /** Bytes of images: up, checked, down again; and what is left when they do not come. */
 import assert from 'node:assert/strict'
 import { createHash, randomBytes } from 'node:crypto'
-import { statSync } from 'node:fs'
+import { statSync, truncateSync } from 'node:fs'
 import { request } from 'node:http'
 import { join } from 'node:path'
 import { Readable } from 'node:stream'
@@ -265,6 +265,74 @@ for (const database of DATABASES) {
       assert.ok(asked.statusCode === 202 && here > 1_000_000 && here <= 1_300_000)
       assert.equal((await part(here, bytes.length - 1)).statusCode, 204)
       assert.equal((await show(cloud.member, id)).checksum, hash('md5', bytes))
+    })
+
+    test('a client that is away for minutes gives its place to others, and goes on all the same', async () => {
+      const cloud = shared()
+      const { imageUploads } = cloud.cloud
+      // More than a slot of the ring, zeros at the end of what is here, and no round number.
+      const bytes = Buffer.concat([randomBytes(1_200_000), Buffer.alloc(300_000), randomBytes(400_000)])
+      const part = (id: string, from: number, to: number) =>
+        upload(cloud.member, id, bytes.subarray(from, to), {
+          'content-range': `bytes ${from}-${to - 1}/${bytes.length}`,
+        })
+      const ids: string[] = []
+      for (let n = 0; n < 8; n++) {
+        const id = await createImage(cloud.member)
+        assert.equal((await part(id, 0, n === 0 ? 1_450_000 : 10)).statusCode, 202)
+        ids.push(id)
+      }
+      const [first = '', second = ''] = ids
+      const ninth = await createImage(cloud.member)
+      const refused = await upload(cloud.member, ninth, goodRaw())
+      assertImageFault(refused, 429, /Too many/)
+      assert.ok(Number(refused.headers['retry-after']) > 0)
+      await assertQueued(cloud, cloud.member, ninth)
+
+      cloud.clock.advance(300_001)
+      assert.ok(ids.every((id) => imageUploads.find(id)?.receiver === undefined))
+      assert.equal((await upload(cloud.member, ninth, goodRaw())).statusCode, 204)
+      const asked = await upload(cloud.member, first, Buffer.alloc(0), { 'content-range': `bytes */${bytes.length}` })
+      assert.deepEqual([asked.statusCode, asked.headers.range], [202, 'bytes=0-1449999'])
+      assertImageFault(await part(first, 10, 20), 409, /1450000/)
+      assert.equal((await part(first, 1_450_000, 1_450_001)).statusCode, 202)
+      assert.equal((await part(first, 1_450_001, bytes.length)).statusCode, 204)
+      assert.equal((await show(cloud.member, first)).checksum, hash('md5', bytes))
+      assert.ok((await cloud.member.get(`//image/v2/images/${first}/file`)).rawPayload.equals(bytes))
+
+      // Whose kept file is not what it was begins again.
+      truncateSync(join(cloud.dataDirectory, 'uploads', `${second}.part`), 3)
+      assert.equal((await part(second, 10, 20)).statusCode, 500)
+      await assertQueued(cloud, cloud.member, second)
+      cloud.clock.advance(3_600_001)
+      for (const id of ids.slice(2)) {
+        await until('the image is queued', async () => (await show(cloud.member, id)).status === 'queued')
+        await assertQueued(cloud, cloud.member, id)
+      }
+    })
+
+    test('what arrives counts against the quota before it is whole', async () => {
+      const cloud = shared()
+      const { config } = cloud.cloud
+      const before = config.quotaImageGib
+      const id = await createImage(cloud.member)
+      const other = await createImage(cloud.member)
+      try {
+        const { used } = await cloud.cloud.db.read
+          .selectFrom('images')
+          .select(({ fn }) => fn.sum<number>('sizeBytes').as('used'))
+          .where('projectId', '=', cloud.member.projectId)
+          .executeTakeFirstOrThrow()
+        Object.assign(config, { quotaImageGib: (Number(used) + 1_000_000) / 1024 ** 3 })
+        const range = { 'content-range': 'bytes 0-599999/700000' }
+        assert.equal((await upload(cloud.member, id, randomBytes(600_000), range)).statusCode, 202)
+        assertImageFault(await upload(cloud.member, other, randomBytes(500_000)), 413, /Quota/)
+        await assertQueued(cloud, cloud.member, other)
+        assert.equal((await upload(cloud.member, other, randomBytes(300_000))).statusCode, 204)
+      } finally {
+        Object.assign(config, { quotaImageGib: before })
+        await cloud.member.delete(`//image/v2/images/${id}`)
+      }
     })
 
     test('parts that do not come any more are given up', async () => {
