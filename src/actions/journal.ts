@@ -80,6 +80,21 @@ export async function listActions(read: Reader, resourceId: string): Promise<Row
   return read.selectFrom('actions').selectAll().where('resourceId', '=', resourceId).orderBy('id').execute()
 }
 
+/** The action of a resource that a request asked for; undefined when it asked for none. */
+export async function findActionByRequest(
+  read: Reader,
+  resourceId: string,
+  requestId: string,
+): Promise<Row<'actions'> | undefined> {
+  return read
+    .selectFrom('actions')
+    .selectAll()
+    .where('resourceId', '=', resourceId)
+    .where('requestId', '=', requestId)
+    .orderBy('id', 'desc')
+    .executeTakeFirst()
+}
+
 /** What the steps of an action did, in order. */
 export async function listEvents(read: Reader, actionId: number): Promise<Row<'actionEvents'>[]> {
   return read.selectFrom('actionEvents').selectAll().where('actionId', '=', actionId).orderBy('id').execute()

@@ -8,7 +8,7 @@ export function computeRoutes(app: App, cloud: Cloud): void {
     built ??= import('../http/compute-app.ts').then(({ buildComputeApp }) => buildComputeApp(cloud))
     return built
   }
-  app.addHook('onClose', async () => void (await built?.then((one) => one.close())))
+  app.addHook('onClose', async () => built?.then((one) => one.close()))
   for (const url of ['/compute', '/compute/*']) {
     app.all(
       url,

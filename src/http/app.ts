@@ -21,7 +21,9 @@ import { networkQuotaRoutes } from '../quotas/network-quota-routes.ts'
 import { routerRoutes } from '../routers/router-routes.ts'
 import { securityGroupRoutes } from '../security-groups/security-group-routes.ts'
 import { serverVolumeRoutes } from '../servers/attachment-routes.ts'
+import { diagnosticsRoutes } from '../servers/diagnostics-routes.ts'
 import { guestPasswordRoutes } from '../servers/guest-password-routes.ts'
+import { instanceActionRoutes } from '../servers/instance-action-routes.ts'
 import { interfaceRoutes } from '../servers/interface-routes.ts'
 import { serverRoutes } from '../servers/server-routes.ts'
 import { volumeAttachmentRoutes } from '../volumes/attachment-routes.ts'
@@ -91,8 +93,10 @@ export async function buildApp(cloud: Cloud): Promise<App> {
     routerRoutes,
     floatingIpRoutes,
     serverRoutes,
+    instanceActionRoutes,
     interfaceRoutes,
     guestPasswordRoutes,
+    diagnosticsRoutes,
     serverVolumeRoutes,
     floatingIpProxyRoutes,
     securityGroupProxyRoutes,
