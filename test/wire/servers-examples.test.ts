@@ -1,9 +1,10 @@
-/** The examples of the API document for S01 to S10, replayed word for word. */
+/** The examples of the API document for S01 to S11, S18 and S19, replayed word for word. */
 import assert from 'node:assert/strict'
 import { createHash } from 'node:crypto'
 import { readFileSync } from 'node:fs'
 import { describe, test } from 'node:test'
 import { assertRequestIds } from '../support/assert-fault.ts'
+import { KEYS } from '../support/public-keys.ts'
 import { assertSameFormat } from '../support/same-format.ts'
 import { assertSameShape } from '../support/same-shape.ts'
 import { sharedCloud } from '../support/shared-cloud.ts'
@@ -71,7 +72,7 @@ for (const database of DATABASES) {
   describe(database, () => {
     const shared = sharedCloud({ database, config: { hypervisorSuffix: '.0.lg.ustack.in' } })
 
-    test('S01 to S10 are answered as the document shows', async () => {
+    test('S01 to S11, S18 and S19 are answered as the document shows', async () => {
       const cloud = shared()
       const { member } = cloud
       await addExampleImage(cloud)
@@ -118,6 +119,22 @@ for (const database of DATABASES) {
       await replay(cloud, 'S07', id)
       await cloud.advanceUntil(async () => (await cloud.server(id)).taskState === null)
       assert.deepEqual(await stateOf(), ['ACTIVE', 'active', 1])
+      await replay(cloud, 'S11', id)
+      assert.deepEqual(await stateOf(), ['ACTIVE', 'active', 1])
+      assert.equal(cloud.host.agentOf(id).passwords.get('root'), 'newsecret')
+      for (const [name, public_key] of [
+        ['key1', KEYS.one],
+        ['key2', KEYS.two],
+      ]) {
+        assert.equal((await member.post('/os-keypairs', { keypair: { name, public_key } })).statusCode, 200)
+      }
+      const keysOf = () => [...(cloud.host.agentOf(id).keys.get('root') ?? [])].sort()
+      await replay(cloud, 'S18', id)
+      assert.deepEqual(await stateOf(), ['ACTIVE', 'active', 1])
+      assert.deepEqual(keysOf(), [KEYS.one, KEYS.two].sort())
+      await replay(cloud, 'S19', id)
+      assert.deepEqual(await stateOf(), ['ACTIVE', 'active', 1])
+      assert.deepEqual(keysOf(), [])
       await replay(cloud, 'S10', id)
       assert.deepEqual(await stateOf(), ['SHUTOFF', 'stopped', 4])
       await replay(cloud, 'S08', id)
