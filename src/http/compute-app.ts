@@ -10,6 +10,7 @@ import { flavorRoutes } from '../flavors/flavor-routes.ts'
 import { zoneRoutes } from '../hosts/zone-routes.ts'
 import { keypairRoutes } from '../keypairs/keypair-routes.ts'
 import { limitsRoutes } from '../quotas/limits-routes.ts'
+import { diagnosticsRoutes } from '../servers/diagnostics-routes.ts'
 import { guestPasswordRoutes } from '../servers/guest-password-routes.ts'
 import { interfaceRoutes } from '../servers/interface-routes.ts'
 import { novaServerRoutes } from '../servers/nova-server-routes.ts'
@@ -60,6 +61,7 @@ export async function buildComputeApp(cloud: Cloud): Promise<App> {
     novaServerRoutes,
     interfaceRoutes,
     guestPasswordRoutes,
+    diagnosticsRoutes,
     flavorRoutes,
     keypairRoutes,
     zoneRoutes,

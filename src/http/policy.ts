@@ -41,6 +41,7 @@ export const POLICY = {
   'servers:delete': 'member',
   'servers:action': 'member',
   'servers:console': 'member',
+  'servers:diagnose': 'admin',
 } as const satisfies Record<string, Need>
 
 export type Operation = keyof typeof POLICY

@@ -59,6 +59,39 @@ export function hostAgentPromises(name: string, makeWorld: () => Promise<HostWor
     })
   })
 
+  promise('a server that runs has figures, one that does not has none', async (world) => {
+    const { disk, server } = world.newServer()
+    const { serverId } = server
+    const port = world.newPort(serverId)
+    const [card = assert.fail()] = world.withPorts(server, [port]).ports
+    await assert.rejects(world.driver.readDiagnostics(serverId), failsAs('notRunning'))
+    await world.driver.ensureDisk(disk)
+    await world.driver.ensurePort(port)
+    try {
+      await assert.rejects(world.driver.readDiagnostics(serverId), failsAs('notRunning'))
+      await world.driver.ensureOn(world.withPorts(server, [port]))
+      await world.untilUp(serverId)
+      const asked = [1, 2, 3].map(() => world.driver.readDiagnostics(serverId))
+      for (const figures of await Promise.all(asked)) {
+        assert.equal(figures.power, 'on')
+        assert.deepEqual(
+          figures.vcpus.map(({ id }) => id),
+          [0],
+        )
+        assert.equal(figures.memory.totalMib, server.ramMib)
+        assert.equal(figures.disks.length, 1)
+        const [{ portId, macAddress } = assert.fail()] = figures.cards
+        assert.deepEqual([portId, macAddress], [card.portId, card.macAddress])
+        const counted = [figures.uptimeS, ...Object.values(figures.memory), ...figures.disks.flatMap(Object.values)]
+        for (const figure of counted) assert.ok(Number.isInteger(figure) && figure >= 0, String(figure))
+      }
+      await world.driver.ensureOff(serverId)
+    } finally {
+      await world.driver.removePort(port.portId)
+    }
+    await assert.rejects(world.driver.readDiagnostics(serverId), failsAs('notRunning'))
+  })
+
   promise('an agent does what it is told, and tells how its guest is, until it falls silent', async (world) => {
     const { serverId } = await startWithAgent(world)
     const { driver } = world

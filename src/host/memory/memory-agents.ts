@@ -70,7 +70,7 @@ export class MemoryAgents {
 
   readGuestHealth(serverId: string): GuestHealth {
     const server = this.#machine.servers.get(serverId)
-    if (server?.power !== 'on' || !server.hasAgentPort) return { ...NOTHING, agent: 'none' }
+    if (server?.power !== 'on' || !server.plan?.hardware.hasAgent) return { ...NOTHING, agent: 'none' }
     const { mood, health } = server.agent
     if (mood === 'silent' || mood === 'garbage') return { ...NOTHING, agent: 'silent' }
     return { ...(mood === 'refuses' ? NOTHING : structuredClone(health)), agent: 'answers' }
@@ -85,7 +85,7 @@ export class MemoryAgents {
   #agent(serverId: string): MemoryAgent {
     const server = this.#machine.servers.get(serverId)
     if (server?.power !== 'on') throw new HostError('notRunning', 'The server is not running.')
-    if (!server.hasAgentPort) throw new HostError('noAgent', 'The server has no port for a guest agent.')
+    if (!server.plan?.hardware.hasAgent) throw new HostError('noAgent', 'The server has no port for a guest agent.')
     const { agent } = server
     if (agent.mood === 'refuses') throw new HostError('agentRefused', 'The guest agent inside the server refused.')
     if (agent.mood === 'answers') return agent

@@ -4,6 +4,7 @@
  */
 import type { Duplex } from 'node:stream'
 import { type Clock, systemClock } from '../../lib/clock.ts'
+import type { ServerDiagnostics } from '../diagnostics-host.ts'
 import type { GuestHealth } from '../guest-agent-host.ts'
 import {
   type CardPlan,
@@ -31,8 +32,15 @@ import type {
   VolumeSource,
 } from '../volume-host.ts'
 import { type MemoryAgent, MemoryAgents } from './memory-agents.ts'
+import { memoryDiagnostics } from './memory-diagnostics.ts'
 import { MemoryDisks } from './memory-disks.ts'
-import { type MemoryMachine, type MemoryServer, newMemoryMachine, newMemoryServer } from './memory-machine.ts'
+import {
+  type MemoryMachine,
+  type MemoryServer,
+  newMemoryMachine,
+  newMemoryServer,
+  rebootMachine,
+} from './memory-machine.ts'
 import { memoryScreen } from './memory-screen.ts'
 import { MemorySerials } from './memory-serial.ts'
 
@@ -200,7 +208,8 @@ export class MemoryDriver implements HostDriver {
         server.power = 'on'
         server.cards = new Map(plan.ports.map((card) => [card.portId, card]))
         server.disks = new Map(plan.disks.map((disk) => [disk.diskId, disk]))
-        server.hasAgentPort = plan.hardware.hasAgent
+        server.plan = plan
+        server.startedAt = this.#clock.now()
         this.#print(server, `[    0.000000] booting ${plan.serverId}`, `${plan.serverId} login: `)
       }
       return 'on'
@@ -218,15 +227,13 @@ export class MemoryDriver implements HostDriver {
   }
 
   setGuestPassword(serverId: string, userName: string, password: string): Promise<void> {
-    return this.intercept('setGuestPassword', serverId, async () => {
-      this.#agents.setGuestPassword(serverId, userName, password)
-    })
+    const set = async () => this.#agents.setGuestPassword(serverId, userName, password)
+    return this.intercept('setGuestPassword', serverId, set)
   }
 
   changeGuestKeys(serverId: string, userName: string, keys: { add: string[]; remove: string[] }): Promise<void> {
-    return this.intercept('changeGuestKeys', serverId, async () => {
-      this.#agents.changeGuestKeys(serverId, userName, keys)
-    })
+    const change = async () => this.#agents.changeGuestKeys(serverId, userName, keys)
+    return this.intercept('changeGuestKeys', serverId, change)
   }
 
   setGuestClock(serverId: string): Promise<void> {
@@ -235,6 +242,12 @@ export class MemoryDriver implements HostDriver {
 
   readGuestHealth(serverId: string): Promise<GuestHealth> {
     return this.intercept('readGuestHealth', serverId, async () => this.#agents.readGuestHealth(serverId))
+  }
+
+  readDiagnostics(serverId: string): Promise<ServerDiagnostics> {
+    return this.intercept('readDiagnostics', serverId, async () =>
+      memoryDiagnostics(this.machine.servers.get(serverId), this.#clock.now()),
+    )
   }
 
   pressPowerButton(serverId: string): Promise<void> {
@@ -344,18 +357,7 @@ export class MemoryDriver implements HostDriver {
   }
 
   /** The machine restarts: every guest and every port is gone, the disks are there. */
-  rebootMachine(): void {
-    for (const server of this.machine.servers.values()) {
-      server.cards.clear()
-      server.disks.clear()
-      if (server.power !== 'off') server.power = 'crashed'
-    }
-    this.machine.ports.clear()
-    this.machine.networks.clear()
-    this.machine.securityGroups.clear()
-    this.machine.routers.clear()
-    this.machine.bootId = `boot-${Number(this.machine.bootId.slice(5)) + 1}`
-  }
+  rebootMachine = (): void => rebootMachine(this.machine)
 
   /**
    * What a guest's agent is like, and what it was told: tests change the one and look at the other.

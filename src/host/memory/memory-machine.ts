@@ -1,4 +1,13 @@
-import type { CardPlan, DiskPlan, NetworkPlan, PortPlan, Power, RouterPlan, SecurityGroupPlan } from '../host-driver.ts'
+import type {
+  CardPlan,
+  DiskPlan,
+  NetworkPlan,
+  PortPlan,
+  Power,
+  RouterPlan,
+  SecurityGroupPlan,
+  ServerPlan,
+} from '../host-driver.ts'
 import type { BlankDiskPlan, ServerDisk } from '../volume-host.ts'
 import { type MemoryAgent, newMemoryAgent } from './memory-agents.ts'
 import type { MemoryVolume } from './memory-disks.ts'
@@ -13,8 +22,10 @@ export interface MemoryServer {
   disks: Map<string, ServerDisk>
   /** What the running guest has; empty while it is off. */
   cards: Map<string, CardPlan>
-  /** Whether the machine that runs, or ran last, has a port for an agent. */
-  hasAgentPort: boolean
+  /** What it runs as, or ran last. */
+  plan: ServerPlan | undefined
+  /** When it started last, epoch milliseconds. */
+  startedAt: number
   agent: MemoryAgent
 }
 
@@ -55,6 +66,21 @@ export const newMemoryServer = (): MemoryServer => ({
   console: [],
   disks: new Map(),
   cards: new Map(),
-  hasAgentPort: false,
+  plan: undefined,
+  startedAt: 0,
   agent: newMemoryAgent(),
 })
+
+/** The machine restarts: every guest and every port is gone, the disks are there. */
+export function rebootMachine(machine: MemoryMachine): void {
+  for (const server of machine.servers.values()) {
+    server.cards.clear()
+    server.disks.clear()
+    if (server.power !== 'off') server.power = 'crashed'
+  }
+  machine.ports.clear()
+  machine.networks.clear()
+  machine.securityGroups.clear()
+  machine.routers.clear()
+  machine.bootId = `boot-${Number(machine.bootId.slice(5)) + 1}`
+}

@@ -13,6 +13,7 @@ import { AgentError, GuestAgent } from './guest-agent.ts'
 import { NO_HEALTH, readHealth } from './guest-health.ts'
 import { keyChanges } from './guest-keys.ts'
 import type { Guests } from './guests.ts'
+import { SharedReading } from './shared-reading.ts'
 
 /** How long an agent may take to begin to answer. */
 const GREETING_MS = 3_000
@@ -29,6 +30,7 @@ const NO_ANSWER = 'The guest agent inside the server does not answer.'
 
 export class GuestTalks implements GuestAgentHost {
   readonly #guests: Guests
+  readonly #health = new SharedReading<GuestHealth>()
 
   constructor(guests: Guests) {
     this.#guests = guests
@@ -63,7 +65,11 @@ export class GuestTalks implements GuestAgentHost {
     )
   }
 
-  async readGuestHealth(serverId: string): Promise<GuestHealth> {
+  readGuestHealth(serverId: string): Promise<GuestHealth> {
+    return this.#health.read(serverId, () => this.#readHealth(serverId))
+  }
+
+  async #readHealth(serverId: string): Promise<GuestHealth> {
     const guest = this.#guests.find(serverId)
     const port = guest ? await readPort(guest) : 'none'
     if (!guest || port === 'none') return { ...NO_HEALTH, agent: 'none' }

@@ -126,10 +126,13 @@ function card(port: CardPlan, index: number, fd: number | undefined, hardware: H
   return ['-netdev', `tap,id=${netdev},fd=${fd}`, '-device', device.join(',')]
 }
 
+/** Where all devices of cards begin. */
+export const CARD_DEVICE_PREFIX = 'card-'
+
 /** How QMP calls the two halves of a card: by the port's id, so that whoever comes later finds them. */
 export const cardIds = (portId: string): { netdev: string; device: string } => ({
   netdev: `net-${portId}`,
-  device: `card-${portId}`,
+  device: `${CARD_DEVICE_PREFIX}${portId}`,
 })
 
 /** A card as QEMU makes it, at its start or in a guest that runs. It loads no boot program. */

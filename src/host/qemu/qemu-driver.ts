@@ -9,6 +9,7 @@
  */
 import { existsSync } from 'node:fs'
 import type { Duplex } from 'node:stream'
+import type { ServerDiagnostics } from '../diagnostics-host.ts'
 import type { GuestHealth } from '../guest-agent-host.ts'
 import {
   type CardPlan,
@@ -39,7 +40,7 @@ import type { DirectoryBackend } from '../volumes/directory-backend.ts'
 import { cleanConsole, lastLines, readConsoleTail } from './console-log.ts'
 import { type Guest, hostStops } from './guest.ts'
 import { plugCard, unplugCard } from './guest-cards.ts'
-import type { GuestTalks } from './guest-talks.ts'
+import type { GuestInquiry } from './guest-inquiry.ts'
 import { readMemory, readSpace, readVcpus } from './host-facts.ts'
 import { rejectAsHostError, toHostError } from './host-failure.ts'
 import { KeyedLock } from './keyed-lock.ts'
@@ -294,20 +295,24 @@ export class QemuDriver implements HostDriver {
     await this.#withRunning(serverId, (guest) => disks.detach(guest, volumeId))
   }
 
-  setGuestPassword(serverId: string, userName: string, password: string): Promise<void> {
-    return this.#talks.setGuestPassword(serverId, userName, password)
+  async setGuestPassword(serverId: string, userName: string, password: string): Promise<void> {
+    await (await this.#inquire()).talks.setGuestPassword(serverId, userName, password)
   }
 
-  changeGuestKeys(serverId: string, userName: string, keys: { add: string[]; remove: string[] }): Promise<void> {
-    return this.#talks.changeGuestKeys(serverId, userName, keys)
+  async changeGuestKeys(serverId: string, userName: string, keys: { add: string[]; remove: string[] }): Promise<void> {
+    await (await this.#inquire()).talks.changeGuestKeys(serverId, userName, keys)
   }
 
-  setGuestClock(serverId: string): Promise<void> {
-    return this.#talks.setGuestClock(serverId)
+  async setGuestClock(serverId: string): Promise<void> {
+    await (await this.#inquire()).talks.setGuestClock(serverId)
   }
 
-  readGuestHealth(serverId: string): Promise<GuestHealth> {
-    return this.#talks.readGuestHealth(serverId)
+  async readGuestHealth(serverId: string): Promise<GuestHealth> {
+    return await (await this.#inquire()).talks.readGuestHealth(serverId)
+  }
+
+  async readDiagnostics(serverId: string): Promise<ServerDiagnostics> {
+    return await (await this.#inquire()).diagnostics.readDiagnostics(serverId)
   }
 
   async pressPowerButton(serverId: string): Promise<void> {
@@ -362,8 +367,8 @@ export class QemuDriver implements HostDriver {
     throw this.#isDisposed ? hostStops() : new Error('the QEMU driver is not started')
   }
 
-  get #talks(): GuestTalks {
-    return this.#ready.talks
+  #inquire(): Promise<GuestInquiry> {
+    return this.#ready.inquire()
   }
 
   get #stored(): DirectoryBackend {

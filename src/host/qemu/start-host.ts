@@ -1,7 +1,7 @@
 import { HostError } from '../host-driver.ts'
 import { type Accelerator, chooseAccelerator } from './accelerator.ts'
 import { detectCgroups } from './cgroup.ts'
-import { GuestTalks } from './guest-talks.ts'
+import type { GuestInquiry } from './guest-inquiry.ts'
 import { Guests } from './guests.ts'
 import { rejectAsHostError, toHostError } from './host-failure.ts'
 import { Launcher } from './launcher.ts'
@@ -14,7 +14,7 @@ import { prepareState, type StateDirectory } from './state-directory.ts'
 /** What a QEMU host finds out, and takes up, when it starts; nothing works before. */
 export interface StartedHost {
   guests: Guests
-  talks: GuestTalks
+  inquire: () => Promise<GuestInquiry>
   disks: QemuDisks
   launcher: Launcher
   programs: QemuPrograms
@@ -45,7 +45,14 @@ export async function startHost(options: QemuDriverOptions, nudge: () => void): 
   const launcher = new Launcher({
     ...{ options, guests, disks, programs, accelerator, greeting, serversDir, hasServerUsers },
   })
-  return { guests, talks: new GuestTalks(guests), disks, launcher, programs, accelerator, serversDir }
+  let inquiry: Promise<GuestInquiry> | undefined
+  const inquire = (): Promise<GuestInquiry> => {
+    inquiry ??= import('./guest-inquiry.ts').then(({ newGuestInquiry }) =>
+      newGuestInquiry({ guests, network: options.network, programs, now: () => clock.now() }),
+    )
+    return inquiry
+  }
+  return { guests, inquire, disks, launcher, programs, accelerator, serversDir }
 }
 
 function preparedState(options: QemuDriverOptions, hasServerUsers: boolean): StateDirectory {
