@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { before, test } from 'node:test'
 import { buildTiny, type TinyBuild } from '../../src/images/tiny/build-tiny.ts'
+import { KEYS } from '../support/public-keys.ts'
 import { BareGuest, type BareGuestOptions, run } from './bare-guest.ts'
 import { GuestNetwork } from './guest-network.ts'
 
@@ -163,10 +164,13 @@ test('on a network it learns address, routes and metadata, lets the key in by ss
   const [first, second] = network.cards
   assert.ok(first && second)
   const { publicKey, ssh } = await openSsh(bench, network)
-  network.documents = {
-    'meta_data.json': JSON.stringify({ uuid: 'net-1', name: 'net-1', public_keys: { me: publicKey } }),
-    user_data: '#!/bin/sh\necho user data "$(id -un)"\n',
+  const tell = (keys: Record<string, string>) => {
+    network.documents = {
+      'meta_data.json': JSON.stringify({ uuid: 'net-1', name: 'net-1', public_keys: { me: publicKey, ...keys } }),
+      user_data: '#!/bin/sh\necho user data "$(id -un)"\n',
+    }
   }
+  tell({ first: KEYS.one })
   await network.serveMetadata()
   {
     await using guest = await bench.start({ namespace: network.namespace, cards: [first] })
@@ -190,12 +194,19 @@ test('on a network it learns address, routes and metadata, lets the key in by ss
     await guest.shell('while [ -e /sys/class/net/eth1 ] || [ -e /run/novella/card.eth1 ]; do usleep 100000; done')
 
     const before = (await guest.console()).length
-    await guest.shell('sync')
+    // One that an agent added, and one of the owner's own.
+    for (const line of [KEYS.two, KEYS.three]) await ssh(`echo '${line}' >>/root/.ssh/authorized_keys; sync`)
+    tell({ second: KEYS.two })
     await guest.agent('guest-shutdown', { mode: 'reboot' }, { answers: false })
     await guest.awaitConsole(/\bnet-1 login: /, before)
     // The same host key, or ssh would refuse.
     assert.equal(await ssh('cat /etc/hostname'), 'net-1\n')
     assert.equal((await guest.console()).match(/user data root/g)?.length, 1)
+    // The keys of the metadata come and go with it, the owner's stay.
+    const keys = await ssh("grep -v '^#' /root/.ssh/authorized_keys; ls -l /root/.ssh/authorized_keys")
+    assert.match(keys, /\n-rw------- .*\n$/)
+    assert.deepEqual(keys.split('\n').slice(0, 3), [publicKey, KEYS.two, KEYS.three])
+    assert.doesNotMatch(keys, new RegExp(KEYS.one.slice(-40)))
   }
   assert.deepEqual(network.asked, ['meta_data.json', 'user_data', 'meta_data.json'])
 })
