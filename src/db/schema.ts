@@ -179,7 +179,10 @@ export interface ServersTable {
   metadata: string
   /** Base64 as the caller sent it. */
   userData: string | null
+  /** `True` or ''. */
   configDrive: string
+  /** JSON: list of {path, contents}: files it brings, contents in base64. */
+  personality: Generated<string>
   diskConfig: 'AUTO' | 'MANUAL'
   accessIpv4: string
   accessIpv6: string
@@ -252,7 +255,7 @@ export interface ActionEventsTable {
 export interface ConsoleTokensTable {
   hash: string
   serverId: string
-  type: 'novnc'
+  type: 'novnc' | 'serial'
   createdAt: number
   expiresAt: number
   usedAt: number | null

@@ -149,6 +149,8 @@ export interface ServerPlan {
   /** Besides the one of the image, in the order of their devices. */
   disks: ServerDisk[]
   hardware: HardwarePlan
+  /** The image of its config drive, in ISO 9660, as it is to find it when it starts now; it cannot write to it. */
+  configDrive?: Buffer | undefined
 }
 
 /** What the image says about the machine it wants; the defaults suit Linux. Source: Glance's `hw_*` properties. */

@@ -18,6 +18,8 @@ const CARD_MODEL: Table<HardwarePlan['cardModel']> = {
   rtl8139: 'rtl8139',
 }
 const RANDOM: Table<true> = { virtio: true }
+/** Whether the servers of an image have a config drive that do not wish for one. */
+const CONFIG_DRIVE: Table<true> = { mandatory: true, optional: true }
 const YES_NO: Table<boolean> = { yes: true, no: false, true: true, false: false, 1: true, 0: false }
 /** Names of versions of a machine, as clouds that must move guests use them; ours starts the newest of its kind. */
 const MACHINE_VERSION = /^pc-(q35|i440fx)-[\w.]{1,32}$/
@@ -37,6 +39,7 @@ const KNOWN: Readonly<Record<string, readonly string[]>> = {
   hw_vif_model: Object.keys(CARD_MODEL),
   hw_rng_model: Object.keys(RANDOM),
   hw_qemu_guest_agent: ['yes', 'no', 'true', 'false'],
+  img_config_drive: Object.keys(CONFIG_DRIVE),
 }
 
 const find = <Value>(table: Table<Value>, value: string | undefined): Value | undefined => {
@@ -94,6 +97,8 @@ function isKnown(name: string, value: string): boolean {
       return find(DISK_BUS, value) !== undefined
     case 'hw_vif_model':
       return find(CARD_MODEL, value) !== undefined
+    case 'img_config_drive':
+      return find(CONFIG_DRIVE, value) !== undefined
     case 'hw_rng_model':
       return find(RANDOM, value) !== undefined
     default:

@@ -6,6 +6,7 @@ import type { Ipv6Mode } from '../db/network-schema.ts'
 import type { Row } from '../db/schema.ts'
 import type { Route } from '../host/host-driver.ts'
 import { type BlockDevice, listBlockDevices } from '../servers/block-device-store.ts'
+import type { Personality } from '../servers/config-drive.ts'
 import { listServerKeypairs } from '../servers/server-keypair-store.ts'
 
 /** What facts are read of. */
@@ -60,10 +61,16 @@ export async function readGuestFacts({ config, db, box }: FactParts, server: Row
     cards: await listCards(read, server.id),
     securityGroups: await listGroupNames(read, server.id),
     disks: await listBlockDevices(read, server.id),
-    files: [],
+    files: filesOf(server),
     vendorData: config.vendorData === '' ? {} : await readVendorData(config.vendorData),
   }
 }
+
+const filesOf = ({ personality }: Row<'servers'>): GuestFacts['files'] =>
+  (JSON.parse(personality) as Personality).map(({ path, contents }) => ({
+    path,
+    content: Buffer.from(contents, 'base64'),
+  }))
 
 async function listCards(read: Reader, serverId: string): Promise<GuestCard[]> {
   const rows = await read

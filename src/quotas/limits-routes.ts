@@ -4,6 +4,7 @@ import { ApiError } from '../http/api-error.ts'
 import type { App } from '../http/app.ts'
 import { NOVA } from '../http/dialect.ts'
 import { countNetworkUse, readNetworkQuotas } from '../network-api/network-quotas.ts'
+import { MOST_FILE_BYTES, MOST_FILES } from '../servers/config-drive.ts'
 import { readUsage } from '../servers/server-store.ts'
 
 const Query = Type.Object({ tenant_id: Type.Optional(Type.String()) })
@@ -32,11 +33,11 @@ export function limitsRoutes(app: App, cloud: Cloud): void {
             maxTotalKeypairs: config.quotaKeypairs,
             maxServerMeta: config.quotaMetadata,
             maxImageMeta: config.quotaMetadata,
-            // There are no groups of servers to be had, nor files to be put into them.
+            // There are no groups of servers to be had.
             maxServerGroups: 0,
             maxServerGroupMembers: 0,
-            maxPersonality: 0,
-            maxPersonalitySize: 0,
+            maxPersonality: MOST_FILES,
+            maxPersonalitySize: MOST_FILE_BYTES,
             maxTotalFloatingIps: network.floatingip,
             maxSecurityGroups: network.security_group,
             maxSecurityGroupRules: network.security_group_rule,

@@ -16,6 +16,7 @@ import { assertNetworkQuota } from '../network-api/network-quotas.ts'
 import { bindPort, insertPort } from '../ports/port-store.ts'
 import { DEFAULT_GROUP, ensureDefaultGroup, listGroupsNamed } from '../security-groups/security-group-store.ts'
 import { asComputeError } from './compute-errors.ts'
+import { configDriveColumns, isBase64 } from './config-drive.ts'
 import { readMapping } from './device-mapping.ts'
 import { insertServerKeypairs } from './server-keypair-store.ts'
 import type { CreateServerRequest } from './server-schema.ts'
@@ -96,7 +97,7 @@ export async function acceptCreateServer(cloud: Cloud, tx: Tx, caller: Caller, w
         sealedAdminPass: cloud.box.seal(adminPass),
         metadata: JSON.stringify(metadata),
         userData: wish.user_data ?? null,
-        configDrive: '',
+        ...configDriveColumns(wish, cloud.config, imageProperties),
         diskConfig: wish['OS-DCF:diskConfig'] ?? 'MANUAL',
         accessIpv4: wish.accessIPv4 ?? '',
         accessIpv6: wish.accessIPv6 ?? '',
@@ -211,11 +212,7 @@ async function readZone(tx: Tx, zone: string): Promise<string> {
 }
 
 function checkUserData(userData: string | null): void {
-  if (userData === null) return
-  const bare = userData.replace(/[\r\n]/g, '')
-  if (!/^(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$/.test(bare)) {
-    throw new ApiError('badRequest', 'user_data must be base64.')
-  }
+  if (userData !== null && !isBase64(userData)) throw new ApiError('badRequest', 'user_data must be base64.')
 }
 
 async function readSecurityGroups(

@@ -43,6 +43,7 @@ export const NovaCreateRequest = Type.Object({
     accessIPv4: Type.Optional(Type.String({ format: 'ipv4' })),
     accessIPv6: Type.Optional(Type.String({ format: 'ipv6' })),
     return_reservation_id: Type.Optional(Flag),
+    config_drive: Type.Optional(Flag),
   }),
   'os:scheduler_hints': Hints,
   'OS-SCH-HNT:scheduler_hints': Hints,

@@ -9,6 +9,7 @@ import { hardwareOf } from '../images/hardware-of.ts'
 import { hostNameOf } from '../lib/host-names.ts'
 import { listPortsOfServer, readPortPlan, setPortStatus } from '../ports/port-store.ts'
 import { type BlockDevice, listBlockDevices } from './block-device-store.ts'
+import { configDriveOf } from './config-drive.ts'
 import { diskPlanOf } from './server-disks.ts'
 import { updateServer } from './server-store.ts'
 
@@ -141,7 +142,7 @@ export async function turnOn(parts: ActionParts, subject: ServerSubject): Promis
       .executeTakeFirst()
     if (network) mtus.set(networkId, network.mtu)
   }
-  const plan = planOf(subject, mtus)
+  const plan = { ...planOf(subject, mtus), configDrive: await configDriveOf(parts, subject.server) }
   try {
     return await subject.host.ensureOn(plan)
   } catch (error) {

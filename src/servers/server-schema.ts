@@ -19,6 +19,12 @@ export const Name = Type.String({
   pattern: '^(?=.*\\S)[^\\u0000-\\u001f\\u007f]*$',
 })
 
+/** Flags as words; clients of Nova send an empty one for no. */
+const FLAG_WORDS = [
+  ...['True', 'TRUE', 'true', '1', 'ON', 'On', 'on', 'YES', 'Yes', 'yes'],
+  ...['False', 'FALSE', 'false', '0', 'OFF', 'Off', 'off', 'NO', 'No', 'no', ''],
+]
+
 export const Metadata = Type.Record(
   Type.String({ pattern: '^[a-zA-Z0-9_:. -]{1,255}$' }),
   Type.String({ maxLength: 255 }),
@@ -52,6 +58,13 @@ export const CreateServerRequest = Type.Object({
     accessIPv6: Type.Optional(Type.Union([Type.String({ format: 'ipv6' }), Type.Literal(''), Type.Null()])),
     'OS-DCF:diskConfig': Type.Optional(Type.Enum(['AUTO', 'MANUAL'])),
     return_reservation_id: Type.Optional(Type.Boolean()),
+    config_drive: Type.Optional(Type.Union([Type.Boolean(), Type.Enum(FLAG_WORDS), Type.Null()])),
+    personality: Type.Optional(
+      Type.Union([
+        Type.Array(Type.Object({ path: Type.String({ minLength: 1, maxLength: 255 }), contents: Type.String() })),
+        Type.Null(),
+      ]),
+    ),
     block_device_mapping: OldMapping,
     block_device_mapping_v2: Mapping,
   }),

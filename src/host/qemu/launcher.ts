@@ -3,6 +3,7 @@ import { type CardPlan, HostError, MOST_CARDS, type ServerPlan } from '../host-d
 import { MOST_DISKS } from '../volume-host.ts'
 import type { StoredVolume } from '../volumes/volume-backend.ts'
 import { type Accelerator, kvmGroup } from './accelerator.ts'
+import { placeConfigDrive } from './config-drive.ts'
 import { makeConsolePipe } from './console-writer.ts'
 import type { Guests } from './guests.ts'
 import { demandMemory } from './host-facts.ts'
@@ -139,6 +140,7 @@ export class Launcher {
     const files = guests.files(plan.serverId)
     noteCardModel(plan.hardware, files)
     await makeConsolePipe(files)
+    await placeConfigDrive(plan, files, user)
     const limits = { vcpus: plan.vcpus, memoryMib: plan.ramMib + LIMIT_OVERHEAD_MIB }
     const record = startQemu({
       command,

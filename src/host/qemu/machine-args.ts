@@ -13,11 +13,11 @@ export const SCSI_CONTROLLER = 'scsi0'
 export const ROOT_PORTS = 16
 
 /** The one PCI bus of a pc. */
-const PCI_BUS = 'pci.0'
+export const PCI_BUS = 'pci.0'
 
 /** How many disks the controllers take. Source: QEMU, hw/ide: PIIX has two channels of two, an AHCI of q35 six ports. */
-const IDE_DISKS = 4
-const SATA_DISKS = 6
+export const IDE_DISKS = 4
+export const SATA_DISKS = 6
 
 /** Two slots of eight functions each on the root bus. */
 export function rootPorts({ machine }: HardwarePlan): string[] {

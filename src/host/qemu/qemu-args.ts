@@ -1,5 +1,6 @@
 import { type CardPlan, type HardwarePlan, MOST_CARDS, type ServerPlan } from '../host-driver.ts'
 import type { StoredVolume } from '../volumes/volume-backend.ts'
+import { configDriveArgs } from './config-drive.ts'
 import { bootOrder, diskArgs, rootDisk } from './disk-args.ts'
 import { CONSOLE_FD } from './launch-command.ts'
 import {
@@ -61,6 +62,7 @@ export function qemuArgs(input: QemuInput): string[] {
     ...rootPorts(hardware),
     ...diskController(hardware),
     ...disks(input),
+    ...configDriveArgs(plan, files, CONFIG_DRIVE_PORT),
     ...plan.ports.flatMap((port, index) => card(port, index, input.tapFds[index], hardware)),
     ...['-vga', 'std', '-vnc', `unix:${escaped(files.vnc)},share=force-shared`],
     ...(hardware.hasAgent ? agent(files) : []),
@@ -154,4 +156,5 @@ const portsFrom = (first: number, end: number): readonly string[] =>
 export const ROOT_PORT = 'rp0'
 /** The root ports that cards and disks may use, in the order they are given out. Each kind has its own. */
 export const CARD_PORTS = portsFrom(1, 1 + MOST_CARDS)
-export const DISK_PORTS = portsFrom(1 + MOST_CARDS, ROOT_PORTS)
+export const DISK_PORTS = portsFrom(1 + MOST_CARDS, ROOT_PORTS - 1)
+const CONFIG_DRIVE_PORT = `rp${ROOT_PORTS - 1}`

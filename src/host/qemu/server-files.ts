@@ -20,6 +20,8 @@ export interface ServerFiles {
   firmwareVariables: string
   /** The model of the server's cards, when they are not virtio: written before its guest starts. */
   cardModel: string
+  /** What its guest finds on its config drive, in ISO 9660: see config-drive.ts. */
+  configDrive: string
   /** Says that a guest's file systems may be frozen: see frozen-guest.ts. */
   frozen: string
   /** The serial console, and what came before it: see console-writer.ts. */
@@ -53,6 +55,7 @@ export function serverFiles(serversDir: string, serverId: string): ServerFiles {
     uid: join(directory, 'uid'),
     firmwareVariables: join(directory, 'firmware.vars'),
     cardModel: join(directory, 'card-model'),
+    configDrive: join(directory, 'config-drive.iso'),
     frozen: join(directory, 'frozen'),
     consoleLog: join(directory, 'console.log'),
     olderConsoleLog: join(directory, 'console.older.log'),
