@@ -33,9 +33,14 @@ export async function bootFirstServer(cloud: Cloud, baseUrl: string, signal: Abo
     const host = server.hostName === null ? undefined : cloud.hosts.get(server.hostName)
     if (server.vmState === 'active' && host && /login: *$/m.test(await host.readConsole(id, 50))) {
       const token = await cloud.db.transaction((tx) =>
-        createConsole(tx, { serverId: id, now: cloud.clock.now(), lifetimeMs: cloud.config.consoleMinutes * 60_000 }),
+        createConsole(tx, {
+          serverId: id,
+          type: 'novnc',
+          now: cloud.clock.now(),
+          lifetimeMs: cloud.config.consoleMinutes * 60_000,
+        }),
       )
-      return `the server 'first' runs; its screen: ${consoleUrl(baseUrl, token)}`
+      return `the server 'first' runs; its screen: ${consoleUrl(baseUrl, 'novnc', token)}`
     }
     await new Promise((resolve) => setTimeout(resolve, LOOK_EVERY_MS))
   }

@@ -1,10 +1,10 @@
 /**
- * A guest's screen on a WebSocket.
+ * A guest's screen or serial console on a WebSocket.
  *
  *   upgrade ── wrong origin, bad token, server off ──► a plain HTTP answer, and the socket is closed
- *      └────── 101 ──► bytes of RFB both ways, until either side ends
+ *      └────── 101 ──► bytes of RFB, or of a terminal, both ways, until either side ends
  *
- * Close codes: 1000 when the screen ended (the server was switched off or deleted), 1001 when Novella stops.
+ * Close codes: 1000 when the console ended (the server was switched off or deleted), 1001 when Novella stops.
  */
 import { type IncomingMessage, STATUS_CODES } from 'node:http'
 import type { Duplex } from 'node:stream'
@@ -12,10 +12,11 @@ import { createWebSocketStream, type WebSocket, WebSocketServer } from 'ws'
 import type { Cloud } from '../cloud.ts'
 import { ApiError, toFault } from '../http/api-error.ts'
 import { isOwnOrigin } from './console-origin.ts'
-import { openConsole } from './open-console.ts'
+import type { ConsoleType } from './console-store.ts'
+import { consoleWord, openConsole } from './open-console.ts'
 
-/** Where the WebSocket is; the token is its query. */
-export const SOCKET_PATH = '/websockify'
+/** Where the WebSocket of each type is; the token is its query. */
+export const SOCKET_PATHS: Readonly<Record<ConsoleType, string>> = { novnc: '/websockify', serial: '/serial' }
 
 /** What a client may send at once; a large paste into the guest's clipboard is the most there is. */
 const MESSAGE_BYTES = 1_048_576
@@ -24,7 +25,7 @@ const HEARTBEAT_MS = 30_000
 /** How long a client may take to say goodbye, in milliseconds. */
 const GOODBYE_MS = 1_000
 
-export const isConsoleRequest = (request: IncomingMessage): boolean => pathOf(request) === SOCKET_PATH
+export const isConsoleRequest = (request: IncomingMessage): boolean => typeOf(request) !== undefined
 
 /** All open consoles of this process. */
 export class ConsoleSockets {
@@ -50,11 +51,13 @@ export class ConsoleSockets {
       if (!isOwnOrigin(origin, host, this.#cloud.config.publicUrl)) {
         throw new ApiError('forbidden', 'Consoles open only from pages of this cloud.')
       }
-      const { serverId, screen } = await openConsole(this.#cloud, tokenOf(request))
-      socket.once('close', () => screen.destroy())
-      if (socket.destroyed) return void screen.destroy()
+      const type = typeOf(request)
+      if (type === undefined) throw new ApiError('itemNotFound', 'The resource could not be found.')
+      const { serverId, stream } = await openConsole(this.#cloud, type, tokenOf(request))
+      socket.once('close', () => stream.destroy())
+      if (socket.destroyed) return void stream.destroy()
       socket.off('error', dropped)
-      this.#server.handleUpgrade(request, socket, head, (client) => this.#join(client, screen, serverId))
+      this.#server.handleUpgrade(request, socket, head, (client) => this.#join(client, type, stream, serverId))
     } catch (error) {
       this.#refuse(socket, error)
     }
@@ -76,17 +79,17 @@ export class ConsoleSockets {
     this.#server.close()
   }
 
-  #join(client: WebSocket, screen: Duplex, serverId: string): void {
+  #join(client: WebSocket, type: ConsoleType, stream: Duplex, serverId: string): void {
     const { log, clock } = this.#cloud
-    log.info({ serverId }, 'a console was opened')
+    log.info({ serverId, type }, 'a console was opened')
     // The stream carries the back pressure both ways: it stops reading from whichever side the other cannot follow.
     const channel = createWebSocketStream(client)
     channel.on('error', (error) => log.debug({ err: error, serverId }, 'a console failed'))
-    screen.pipe(channel, { end: false })
-    channel.pipe(screen)
-    const end = () => client.close(1000, 'The screen of the server has ended.')
-    screen.once('end', end).once('close', end)
-    if (screen.destroyed) end()
+    stream.pipe(channel, { end: false })
+    channel.pipe(stream)
+    const end = () => client.close(1000, `The ${consoleWord(type)} of the server has ended.`)
+    stream.once('end', end).once('close', end)
+    if (stream.destroyed) end()
 
     let isAlive = true
     client.on('pong', () => {
@@ -100,8 +103,8 @@ export class ConsoleSockets {
     })
     client.once('close', () => {
       cancel()
-      screen.destroy()
-      log.info({ serverId }, 'a console was closed')
+      stream.destroy()
+      log.info({ serverId, type }, 'a console was closed')
     })
   }
 
@@ -121,6 +124,9 @@ export class ConsoleSockets {
 }
 
 const pathOf = (request: IncomingMessage): string => (request.url ?? '').split('?', 1)[0] ?? ''
+
+const typeOf = (request: IncomingMessage): ConsoleType | undefined =>
+  (Object.keys(SOCKET_PATHS) as ConsoleType[]).find((type) => SOCKET_PATHS[type] === pathOf(request))
 
 const tokenOf = (request: IncomingMessage): string =>
   new URLSearchParams((request.url ?? '').slice(pathOf(request).length)).get('token') ?? ''

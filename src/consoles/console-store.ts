@@ -5,6 +5,9 @@ import { hashSecret } from '../lib/ids.ts'
 /** How long a token that can no longer be used is remembered, so that its owner is told why; in milliseconds. */
 const REMEMBERED_MS = 24 * 3_600_000
 
+/** What a token opens: the screen, or the serial console. A token of one does not open the other. */
+export type ConsoleType = 'novnc' | 'serial'
+
 /** What a token is good for at the moment. Only `ready` opens a console. */
 export type ConsoleState = 'ready' | 'used' | 'expired' | 'unknown'
 
@@ -22,9 +25,9 @@ export interface Console {
  */
 export async function createConsole(
   tx: Tx,
-  wish: { serverId: string; now: number; lifetimeMs: number },
+  wish: { serverId: string; type: ConsoleType; now: number; lifetimeMs: number },
 ): Promise<string> {
-  const { serverId, now, lifetimeMs } = wish
+  const { serverId, type, now, lifetimeMs } = wish
   const token = randomUUID()
   await tx
     .deleteFrom('consoleTokens')
@@ -35,7 +38,7 @@ export async function createConsole(
     .values({
       hash: hashSecret(token),
       serverId,
-      type: 'novnc',
+      type,
       createdAt: now,
       expiresAt: now + lifetimeMs,
       usedAt: null,
@@ -45,19 +48,21 @@ export async function createConsole(
 }
 
 /**
- * The address a person opens in a browser.
+ * The address of a console: of a screen the page that a person opens in a browser, of a serial console the WebSocket.
  * @param base scheme and host, without a slash at the end.
- * Source: shared/spec/uos-compute.md, S25.
+ * Source: shared/spec/uos-compute.md, S25; Nova's os-getSerialConsole.
  */
-export const consoleUrl = (base: string, token: string): string => `${base}/vnc/vnc_auto.html?token=${token}`
+export const consoleUrl = (base: string, type: ConsoleType, token: string): string =>
+  type === 'novnc' ? `${base}/vnc/vnc_auto.html?token=${token}` : `${base.replace(/^http/, 'ws')}/serial?token=${token}`
 
-/** Looks a token up and leaves it as it is. */
-export async function findConsole(read: Reader, token: string, now: number): Promise<Console> {
+/** Looks a token of this type up and leaves it as it is. */
+export async function findConsole(read: Reader, type: ConsoleType, token: string, now: number): Promise<Console> {
   const row = await read
     .selectFrom('consoleTokens')
     .innerJoin('servers', 'servers.id', 'consoleTokens.serverId')
     .select(['consoleTokens.serverId', 'usedAt', 'expiresAt', 'servers.hostName', 'servers.deletedAt'])
     .where('hash', '=', hashSecret(token))
+    .where('type', '=', type)
     .executeTakeFirst()
   if (!row) return { state: 'unknown', serverId: undefined, hostName: undefined }
   const state = row.usedAt !== null ? 'used' : row.expiresAt <= now ? 'expired' : 'ready'
@@ -66,11 +71,12 @@ export async function findConsole(read: Reader, token: string, now: number): Pro
 }
 
 /** Uses a token up. False when somebody was faster, or it is not ready. */
-export async function useConsole(tx: Tx, token: string, now: number): Promise<boolean> {
+export async function useConsole(tx: Tx, type: ConsoleType, token: string, now: number): Promise<boolean> {
   const result = await tx
     .updateTable('consoleTokens')
     .set({ usedAt: now })
     .where('hash', '=', hashSecret(token))
+    .where('type', '=', type)
     .where('usedAt', 'is', null)
     .where('expiresAt', '>', now)
     .executeTakeFirst()

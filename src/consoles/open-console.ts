@@ -3,7 +3,7 @@ import type { Cloud } from '../cloud.ts'
 import type { HostDriver } from '../host/host-driver.ts'
 import { HostError } from '../host/host-driver.ts'
 import { ApiError } from '../http/api-error.ts'
-import { type ConsoleState, findConsole, useConsole } from './console-store.ts'
+import { type ConsoleState, type ConsoleType, findConsole, useConsole } from './console-store.ts'
 
 const REFUSAL: Record<Exclude<ConsoleState, 'ready'>, string> = {
   unknown: 'This console link is not valid. Ask for a new one.',
@@ -12,13 +12,26 @@ const REFUSAL: Record<Exclude<ConsoleState, 'ready'>, string> = {
 }
 const OFF = 'The server is not running. Start it, and open the console again.'
 
+/** What a host is asked for, and how it is spoken of. */
+const KINDS = {
+  novnc: { open: (host, serverId) => host.openVnc(serverId), word: 'screen' },
+  serial: { open: (host, serverId) => host.openSerial(serverId), word: 'serial console' },
+} satisfies Record<ConsoleType, { open(host: HostDriver, serverId: string): Promise<Duplex>; word: string }>
+
+/** What people call a console of this type. */
+export const consoleWord = (type: ConsoleType): string => KINDS[type].word
+
 /**
  * The server a token leads to, and the host it runs on. The token stays good.
- * @throws ApiError unauthorized for a token that is not ready; itemNotFound for a deleted server;
+ * @throws ApiError unauthorized for a token that is not ready, or of another type; itemNotFound for a deleted server;
  *   conflictingRequest for one that does not run; serviceUnavailable when its host cannot be asked.
  */
-export async function checkConsole(cloud: Cloud, token: string): Promise<{ serverId: string; host: HostDriver }> {
-  const { state, serverId, hostName } = await findConsole(cloud.db.read, token, cloud.clock.now())
+export async function checkConsole(
+  cloud: Cloud,
+  type: ConsoleType,
+  token: string,
+): Promise<{ serverId: string; host: HostDriver }> {
+  const { state, serverId, hostName } = await findConsole(cloud.db.read, type, token, cloud.clock.now())
   if (state !== 'ready') throw new ApiError('unauthorized', REFUSAL[state])
   if (serverId === undefined || hostName === undefined) {
     throw new ApiError('itemNotFound', 'The server of this console link is not there any more.')
@@ -30,32 +43,41 @@ export async function checkConsole(cloud: Cloud, token: string): Promise<{ serve
 }
 
 /**
- * Opens the screen of the server that a token leads to, and uses the token up. A token whose server does not run
+ * Opens the console of the server that a token leads to, and uses the token up. A token whose server does not run
  * stays good, so that its link works once the server does.
- * @throws ApiError as `checkConsole`.
+ * @throws ApiError as `checkConsole`; conflictingRequest also for a guest that has no such console until it is started
+ *   again.
  */
-export async function openConsole(cloud: Cloud, token: string): Promise<{ serverId: string; screen: Duplex }> {
-  const { serverId, host } = await checkConsole(cloud, token)
-  const screen = await openScreen(cloud, host, serverId)
+export async function openConsole(
+  cloud: Cloud,
+  type: ConsoleType,
+  token: string,
+): Promise<{ serverId: string; stream: Duplex }> {
+  const { serverId, host } = await checkConsole(cloud, type, token)
+  const stream = await openStream(cloud, type, host, serverId)
   try {
-    const isOurs = await cloud.db.transaction((tx) => useConsole(tx, token, cloud.clock.now()))
+    const isOurs = await cloud.db.transaction((tx) => useConsole(tx, type, token, cloud.clock.now()))
     if (!isOurs) throw new ApiError('unauthorized', REFUSAL.used)
   } catch (error) {
-    screen.destroy()
+    stream.destroy()
     throw error
   }
-  return { serverId, screen }
+  return { serverId, stream }
 }
 
-async function openScreen({ log }: Cloud, host: HostDriver, serverId: string): Promise<Duplex> {
+async function openStream({ log }: Cloud, type: ConsoleType, host: HostDriver, serverId: string): Promise<Duplex> {
+  const { open, word } = KINDS[type]
   try {
-    const screen = await host.openVnc(serverId)
+    const stream = await open(host, serverId)
     // From here on it may break at any moment, also before anyone reads from it.
-    return screen.on('error', (error) => log.debug({ err: error, serverId }, 'a screen failed'))
+    return stream.on('error', (error) => log.debug({ err: error, serverId }, `a ${word} failed`))
   } catch (error) {
     if (error instanceof HostError && error.failure === 'notRunning') {
       throw new ApiError('conflictingRequest', OFF, { cause: error })
     }
-    throw new ApiError('serviceUnavailable', 'The screen of this server cannot be opened just now.', { cause: error })
+    if (error instanceof HostError && error.failure === 'notPlugged') {
+      throw new ApiError('conflictingRequest', error.message, { cause: error })
+    }
+    throw new ApiError('serviceUnavailable', `The ${word} of this server cannot be opened just now.`, { cause: error })
   }
 }

@@ -3,9 +3,7 @@ import { type TSchema, Type } from 'typebox'
 import type { AnyAction } from '../actions/action.ts'
 import { FLOATING_IP_ROWS } from '../compute-network/floating-ip-actions.ts'
 import { SECURITY_GROUP_ROWS } from '../compute-network/security-group-actions.ts'
-import { consoleUrl, createConsole } from '../consoles/console-store.ts'
 import type { TaskState } from '../db/schema.ts'
-import { ApiError } from '../http/api-error.ts'
 import { type ActionCall, type ActionRow, row } from './action-row.ts'
 import { type AttachWish, acceptAttachVolume } from './attach-volume.ts'
 import { AttachVolumeBody } from './attachment-schema.ts'
@@ -14,6 +12,7 @@ import { buildServer } from './build-server.ts'
 import { attachInterface, detachInterface } from './change-cards.ts'
 import { attachVolume, detachVolume } from './change-disks.ts'
 import { attachKeypairs, changePassword, detachKeypairs } from './change-guest.ts'
+import { CONSOLE_ROWS } from './console-actions.ts'
 import { deleteServer } from './delete-server.ts'
 import { afterDeviceChanges } from './device-changes.ts'
 import { FIXED_IP_ROWS } from './fixed-ip-actions.ts'
@@ -23,7 +22,6 @@ import { shutdownServer, startServer, stopServer } from './power-server.ts'
 import { rebootServer } from './reboot-server.ts'
 import type { ActionParts } from './server-action.ts'
 import { SPOKEN, type StateBoundAction } from './server-state.ts'
-import { getServer } from './server-store.ts'
 import { createBackup, createImage } from './snapshot-server.ts'
 
 /** All durable actions of servers, by a name of their own. */
@@ -47,9 +45,6 @@ export function serverActions(parts: ActionParts) {
   }
 }
 export type ServerActions = ReturnType<typeof serverActions>
-
-/** A digit string where clients send one. */
-const Length = Type.Union([Type.Integer({ minimum: -1 }), Type.String({ pattern: '^(-1|[0-9]{1,9})$' }), Type.Null()])
 
 const KeyNames = Type.Object({
   key_names: Type.Array(Type.String({ minLength: 1, maxLength: 255 }), { minItems: 1, maxItems: 100 }),
@@ -79,18 +74,7 @@ export const ACTION_TABLE: Record<string, ActionRow> = {
   'os-shutdown': row(Type.Unknown(), 'servers:action', 202, (call) =>
     acceptServerAction(call, 'shutdown', 'powering-off', call.cloud.actions.shutdown, null),
   ),
-  'os-getVNCConsole': row<TSchema, { type: string }>(
-    Type.Object({ type: Type.String() }),
-    'servers:console',
-    202,
-    openConsole,
-  ),
-  'os-getConsoleOutput': row<TSchema, { length?: number | string | null } | null>(
-    Type.Union([Type.Object({ length: Type.Optional(Length) }), Type.Null()]),
-    'servers:console',
-    200,
-    readConsole,
-  ),
+  ...CONSOLE_ROWS,
   volumeAttachment: row<TSchema, AttachWish>(AttachVolumeBody, 'servers:action', 202, attachVolumeByAction),
   changePassword: row<TSchema, { adminPass: string }>(
     Type.Object({ adminPass: Type.String({ minLength: 1, maxLength: 255 }) }),
@@ -130,31 +114,4 @@ async function attachVolumeByAction({ cloud, caller, serverId, body, once }: Act
       volumeAttachment: attachmentView(await acceptAttachVolume(cloud, tx, caller, serverId, body)),
     })),
   )
-}
-
-async function openConsole({ cloud, caller, links, serverId, body }: ActionCall<{ type: string }>) {
-  if (body.type !== 'novnc')
-    throw new ApiError('badRequest', `Console type '${body.type}' is not available; use novnc.`)
-  const server = await getServer(cloud.db.read, caller, serverId)
-  if (server.hostName === null || server.launchedAt === null) {
-    throw new ApiError('conflictingRequest', `Instance ${serverId} is not ready yet.`)
-  }
-  if (server.taskState === 'deleting') {
-    throw new ApiError(
-      'conflictingRequest',
-      `Cannot 'get_vnc_console' instance ${serverId} while it is in task_state deleting.`,
-    )
-  }
-  const token = await cloud.db.transaction((tx) =>
-    createConsole(tx, { serverId, now: cloud.clock.now(), lifetimeMs: cloud.config.consoleMinutes * 60_000 }),
-  )
-  return { console: { type: 'novnc', url: consoleUrl(links.base, token) } }
-}
-
-async function readConsole({ cloud, caller, serverId, body }: ActionCall<{ length?: number | string | null } | null>) {
-  const server = await getServer(cloud.db.read, caller, serverId)
-  const host = server.hostName === null ? undefined : cloud.hosts.get(server.hostName)
-  if (!host) throw new ApiError('conflictingRequest', `Instance ${serverId} is not ready yet.`)
-  const length = Number(body?.length ?? -1)
-  return { output: await host.readConsole(serverId, length < 0 ? undefined : length) }
 }

@@ -267,6 +267,29 @@ export function hostDriverPromises(name: string, makeWorld: () => Promise<HostWo
     await assert.rejects(world.driver.openVnc(disk.serverId), failsAs('notRunning'))
   })
 
+  promise('a serial console shows what was said, the same to all, and ends with its guest', async (world) => {
+    const server = await startedServer(world)
+    await world.untilUp(server.serverId)
+    const [word = ''] = /[a-z]+(?=\W*$)/.exec(await world.driver.readConsole(server.serverId, 1)) ?? []
+    assert.notEqual(word, '')
+    const viewers = [await world.driver.openSerial(server.serverId), await world.driver.openSerial(server.serverId)]
+    const seen = viewers.map((viewer) => {
+      const all = { text: '' }
+      viewer.on('data', (bytes: Buffer) => {
+        all.text += bytes.toString('latin1')
+      })
+      return all
+    })
+    await until('both see it', () => seen.every(({ text }) => text.includes(word)))
+    const before = seen.map(({ text }) => text.length)
+    viewers[0]?.write('p')
+    await until('both see what came of it', () => seen.every(({ text }, i) => text.length > (before[i] ?? 0)))
+    const ended = viewers.map((viewer) => once(viewer, 'end'))
+    await world.driver.ensureOff(server.serverId)
+    await Promise.all(ended)
+    await assert.rejects(world.driver.openSerial(server.serverId), failsAs('notRunning'))
+  })
+
   promise('a port is plugged once however often it is asked for, and a guest starts on it', async (world) => {
     const { disk, server } = world.newServer()
     const port = world.newPort(server.serverId)

@@ -1,6 +1,8 @@
 import { closeSync, fstatSync, openSync, readSync, statSync } from 'node:fs'
 import type { ServerFiles } from './server-files.ts'
 
+const SCRATCH = Buffer.alloc(64 * 1024)
+
 /**
  * Follows a console as it is written down, from some bytes before its end, across the moments when the log becomes the
  * older one. Whoever reads slower than the guest writes misses what is no longer kept, and is told so; nothing piles up
@@ -57,10 +59,10 @@ export class ConsoleTail {
 
   #readOn(most: number): Buffer {
     if (this.#file === undefined) return Buffer.alloc(0)
-    const buffer = Buffer.allocUnsafe(most)
-    const length = readSync(this.#file, buffer, 0, most, this.#offset)
+    const length = readSync(this.#file, SCRATCH, 0, Math.min(most, SCRATCH.length), this.#offset)
     this.#offset += length
-    return buffer.subarray(0, length)
+    // A copy as large as it has to be: what waits for a slow reader may be many small pieces.
+    return Buffer.from(SCRATCH.subarray(0, length))
   }
 
   #open(path: string): number | undefined {

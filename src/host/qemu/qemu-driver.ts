@@ -343,7 +343,7 @@ export class QemuDriver implements HostDriver {
   async openSerial(serverId: string): Promise<Duplex> {
     const { guests } = this.#ready
     if (!guests.find(serverId)) throw new HostError('notRunning', 'The server is not running.')
-    return await this.#serials.open(serverId, guests.files(serverId))
+    return this.#serials.open(serverId, guests.files(serverId), () => guests.find(serverId) !== undefined)
   }
 
   onNudge(listener: () => void): () => void {

@@ -2,17 +2,18 @@
  * Serial consoles of guests that run, for people to look at and type into.
  *
  *   guest ──► console.log ──► every viewer, each at its own pace        (console-tail.ts)
- *   guest ◄── QEMU's socket ◄── what any of them types
+ *   guest ◄── QEMU's socket ◄── what any of them types                  (serial-input.ts)
  *
- * QEMU's socket takes one client at a time, so all viewers of a server share it, and see what the others type by its
- * echo. What comes out of the guest is read from the log: so a viewer begins with what was said before, misses nothing
- * in between, and one that reads slowly holds up neither the guest nor anybody else, nor fills memory.
+ * All viewers of a server share its input, and see what the others type by its echo. What comes out of the guest is
+ * read from the log: so a viewer begins with what was said before, misses nothing in between, and one that reads
+ * slowly holds up neither the guest nor anybody else, nor fills memory.
  */
-import { connect, type Socket } from 'node:net'
+import { existsSync } from 'node:fs'
 import { Duplex } from 'node:stream'
 import { HostError } from '../host-driver.ts'
 import { ConsoleTail } from './console-tail.ts'
 import { hasConsoleWriter } from './console-writer.ts'
+import { SerialInput } from './serial-input.ts'
 import type { ServerFiles } from './server-files.ts'
 import { asBacklog, isTerminalAnswer } from './terminal-text.ts'
 
@@ -27,78 +28,50 @@ const CUT = Buffer.from('\r\n\x1b[0m[… the console was faster than this connec
 
 /** The serial consoles of one host that somebody looks at. */
 export class SerialConsoles {
-  readonly #open = new Map<string, Promise<SharedConsole>>()
+  readonly #open = new Map<string, SharedConsole>()
 
   /**
-   * One more viewer; it ends when the guest does.
-   * @throws HostError `notRunning`; `notPlugged` for a guest that has no such console.
+   * One more viewer of a guest that runs; it ends when the guest does.
+   * @param runs whether the guest still does.
+   * @throws HostError `notPlugged` for a guest that has no such console.
    */
-  async open(serverId: string, files: ServerFiles): Promise<Duplex> {
-    for (;;) {
-      const known = this.#open.get(serverId)
-      const shared = await (known ?? this.#connect(serverId, files))
-      if (!shared.hasEnded) return shared.addViewer()
-      if (this.#open.get(serverId) === known) this.#open.delete(serverId)
+  open(serverId: string, files: ServerFiles, runs: () => boolean): Duplex {
+    if (!existsSync(files.serial)) {
+      throw new HostError('notPlugged', 'This server has no serial console yet. A hard reboot gives it one.')
     }
-  }
-
-  #connect(serverId: string, files: ServerFiles): Promise<SharedConsole> {
-    const forget = () => {
-      if (this.#open.get(serverId) === connecting) this.#open.delete(serverId)
-    }
-    const connecting = connectTo(files.serial).then((socket) => new SharedConsole(socket, files, forget))
-    connecting.catch(forget)
-    this.#open.set(serverId, connecting)
-    return connecting
+    const known = this.#open.get(serverId)
+    if (known && !known.hasEnded) return known.addViewer()
+    const shared: SharedConsole = new SharedConsole(files, runs, () => {
+      if (this.#open.get(serverId) === shared) this.#open.delete(serverId)
+    })
+    this.#open.set(serverId, shared)
+    return shared.addViewer()
   }
 
   /** Ends all of them; the guests go on. */
   close(): void {
-    for (const one of this.#open.values()) {
-      one.then(
-        (shared) => shared.end(),
-        () => {},
-      )
-    }
-    this.#open.clear()
+    for (const shared of [...this.#open.values()]) shared.end()
   }
-}
-
-function connectTo(path: string): Promise<Socket> {
-  const socket = connect(path)
-  return new Promise((resolve, reject) => {
-    socket.once('connect', () => resolve(socket))
-    socket.once('error', (cause: NodeJS.ErrnoException) =>
-      reject(
-        cause.code === 'ENOENT'
-          ? new HostError('notPlugged', 'This server has no serial console yet. A hard reboot gives it one.', { cause })
-          : new HostError('notRunning', 'The server is not running.', { cause }),
-      ),
-    )
-  })
 }
 
 class SharedConsole {
   hasEnded = false
-  readonly #socket: Socket
   readonly #files: ServerFiles
+  readonly #runs: () => boolean
   readonly #forget: () => void
+  readonly #input: SerialInput
   readonly #viewers = new Set<SerialViewer>()
   /** Whose terminal answers the guest's questions: whoever typed last. */
   #typist: SerialViewer | undefined
-  #looking: NodeJS.Timeout | undefined
-  #endedAt = 0
+  readonly #looking: NodeJS.Timeout
+  #endedAt: number | undefined
 
-  constructor(socket: Socket, files: ServerFiles, forget: () => void) {
-    this.#socket = socket
+  constructor(files: ServerFiles, runs: () => boolean, forget: () => void) {
     this.#files = files
+    this.#runs = runs
     this.#forget = forget
-    // A console that breaks closes, and that is all its viewers have to know.
-    socket.on('error', () => {})
-    socket.once('close', () => this.#guestIsGone())
-    // The same is in the log; unread it would hold up the guest.
-    socket.resume()
-    if (socket.destroyed) this.#guestIsGone()
+    this.#input = new SerialInput(files.serial)
+    this.#looking = setInterval(() => this.#look(), LOOK_EVERY_MS)
   }
 
   addViewer(): Duplex {
@@ -107,30 +80,34 @@ class SharedConsole {
       leave: () => this.#remove(viewer),
     })
     this.#viewers.add(viewer)
-    this.#looking ??= setInterval(() => this.#look(), LOOK_EVERY_MS)
     return viewer
   }
 
   /** Shows what is written down, and no more. */
   end(): void {
-    this.#guestIsGone()
-    clearInterval(this.#looking)
-    for (const viewer of this.#viewers) viewer.finish()
-  }
-
-  #guestIsGone(): void {
     if (this.hasEnded) return
     this.hasEnded = true
-    this.#endedAt = performance.now()
     this.#forget()
-    this.#socket.destroy()
+    clearInterval(this.#looking)
+    this.#input.close()
+    for (const viewer of this.#viewers) viewer.finish()
   }
 
   #look(): void {
     for (const viewer of this.#viewers) viewer.look()
-    if (!this.hasEnded) return
+    if (this.#guestRuns()) return
+    this.#endedAt ??= performance.now()
     const isOver = hasConsoleWriter(this.#files) !== true || performance.now() - this.#endedAt > LAST_WORDS_MS
     if (isOver) this.end()
+  }
+
+  /** As far as can be told: a process short of descriptors cannot tell. */
+  #guestRuns(): boolean {
+    try {
+      return this.#runs()
+    } catch {
+      return true
+    }
   }
 
   #type(viewer: SerialViewer, bytes: Buffer, done: () => void): void {
@@ -138,8 +115,8 @@ class SharedConsole {
     if (!isAnswer) this.#typist = viewer
     // The guest asked once, and every viewer's terminal answers.
     const isSecond = isAnswer && viewer !== (this.#typist ?? this.#viewers.values().next().value)
-    if (isSecond || this.#socket.destroyed) done()
-    else this.#socket.write(bytes, () => done())
+    if (isSecond) done()
+    else this.#input.write(bytes, done)
   }
 
   #remove(viewer: SerialViewer): void {
