@@ -142,6 +142,9 @@ export interface VolumeQuotasTable {
   most: number
 }
 
+/** What a disk is plugged into. */
+export type DiskBus = 'virtio' | 'scsi' | 'sata' | 'ide'
+
 export type BlockDeviceStatus = 'reserved' | 'attaching' | 'attached' | 'detaching'
 
 /**
@@ -167,6 +170,11 @@ export interface BlockDevicesTable {
   isMadeForServer: Flag
   status: BlockDeviceStatus
   tag: string | null
+  /** Null: the bus of the machine's disks. */
+  diskBus: DiskBus | null
+  deviceType: 'disk' | 'cdrom'
+  /** As its volume was when it was attached; no CD is written to either. */
+  isReadOnly: Flag
   createdAt: number
   attachedAt: number | null
 }

@@ -54,6 +54,12 @@ export interface ServerDisk {
   device: string
   /** The lowest one boots, before the image's disk; null: it does not boot. */
   bootIndex: number | null
+  /** Undefined: the machine's own for disks. Disks on IDE and SATA come and go only while the machine is off. */
+  bus?: 'virtio' | 'scsi' | 'sata' | 'ide' | undefined
+  /** A CD: on any bus but virtio, and never written to. */
+  isCd?: true | undefined
+  /** No guest writes to it. Not for disks on IDE and SATA, which have no word for it. */
+  isReadOnly?: true | undefined
 }
 
 /** A disk of a server's own that begins empty. */
@@ -121,12 +127,13 @@ export interface VolumeHost {
   ensureBlankDisk(disk: BlankDiskPlan): Promise<void>
   /**
    * Plugs a disk into a guest that runs; does nothing when it has it, or does not run.
-   * @throws HostError `noDisk`; `startFailed` when the machine takes no more disks.
+   * @throws HostError `noDisk`; `startFailed` when the machine takes no more disks, or none of its bus while it runs.
    */
   ensureAttached(serverId: string, disk: ServerDisk): Promise<void>
   /**
    * Takes a volume out of a guest that runs; does nothing when it has none such. Afterwards nobody has it open.
-   * @throws HostError `unreachable` when the guest does not let go of it, while it boots for instance.
+   * @throws HostError `unreachable` when the guest does not let go of it, while it boots for instance; `startFailed`
+   * for a disk on IDE or SATA, which a machine keeps while it runs.
    */
   removeAttached(serverId: string, volumeId: string): Promise<void>
 

@@ -16,6 +16,13 @@ export const NO_BYTES = {
   hashValue: null,
 } as const
 
+/** The property of an image that says which disks it brings, as JSON. */
+export const IMAGE_MAPPING = 'block_device_mapping'
+
+/** Whether an image has no bytes of its own, but names snapshots that disks are made from. */
+export const isOfSnapshots = ({ sizeBytes, properties }: Pick<Image, 'sizeBytes' | 'properties'>): boolean =>
+  sizeBytes === 0 && properties.includes(`"${IMAGE_MAPPING}"`)
+
 /** Who looks; admins see all. */
 export interface ImageViewer {
   projectId: string

@@ -6,11 +6,13 @@ import type { Row } from '../db/schema.ts'
 import { MOST_DISKS } from '../host/volume-host.ts'
 import { ApiError } from '../http/api-error.ts'
 import type { Caller } from '../http/policy.ts'
+import { hardwareOf } from '../images/hardware-of.ts'
 import { isUuidLike, newId } from '../lib/ids.ts'
-import { findVolume, swapVolume } from '../volumes/volume-store.ts'
+import { findVolume, swapVolume, type Volume } from '../volumes/volume-store.ts'
 import { type BlockDevice, insertBlockDevice, listBlockDevices, updateBlockDevice } from './block-device-store.ts'
 import { demandNoDeviceChange } from './device-changes.ts'
 import { freeDeviceName, ROOT_DEVICE, readDeviceName } from './device-names.ts'
+import { complainOfPlace } from './disk-places.ts'
 import { rootDeviceOf } from './server-disks.ts'
 import { assertStartable } from './server-state.ts'
 import { getServer } from './server-store.ts'
@@ -43,7 +45,11 @@ export async function acceptAttachVolume(
   await demandNoDeviceChange(tx, serverId)
   const devices = await listBlockDevices(tx, serverId)
   const deviceName = chooseName(serverId, devices, wished)
-  await takeVolume(cloud, tx, server, volumeId)
+  const volume = await takeVolume(cloud, tx, server, volumeId)
+  const complaint = complainOfPlace(hardwareOf(JSON.parse(server.imageProperties)), {
+    ...{ diskBus: null, deviceType: 'disk', isReadOnly: volume.isReadOnly },
+  })
+  if (complaint !== undefined) throw new ApiError('badRequest', `Volume ${volumeId} cannot be attached: ${complaint}`)
   const now = cloud.clock.now()
   const device: BlockDevice = {
     id: newId(),
@@ -57,6 +63,9 @@ export async function acceptAttachVolume(
     isMadeForServer: 0,
     status: 'attaching',
     tag: wish.tag ?? null,
+    diskBus: null,
+    deviceType: 'disk',
+    isReadOnly: volume.isReadOnly,
     createdAt: now,
     attachedAt: null,
   }
@@ -122,7 +131,7 @@ function chooseName(serverId: string, devices: readonly BlockDevice[], wished: s
 }
 
 /** Of two that want a volume at once, one gets it. It must belong to the server's project, whoever asks. */
-async function takeVolume(cloud: Cloud, tx: Tx, server: Row<'servers'>, volumeId: string): Promise<void> {
+async function takeVolume(cloud: Cloud, tx: Tx, server: Row<'servers'>, volumeId: string): Promise<Volume> {
   const volume = await findVolume(tx, { projectId: server.projectId, isAdmin: false }, volumeId)
   if (!volume) throw new ApiError('itemNotFound', `Volume ${volumeId} could not be found.`)
   const { availabilityZone: zone, hostName } = volume
@@ -133,6 +142,6 @@ async function takeVolume(cloud: Cloud, tx: Tx, server: Row<'servers'>, volumeId
   if (hostName !== null && hostName !== server.hostName) {
     throw new ApiError('badRequest', `Volume ${volumeId} lies on another host than instance ${server.id} runs on.`)
   }
-  if (await swapVolume(tx, volumeId, ['available'], { status: 'attaching' }, cloud.clock.now())) return
+  if (await swapVolume(tx, volumeId, ['available'], { status: 'attaching' }, cloud.clock.now())) return volume
   throw new ApiError('badRequest', `Volume ${volumeId} must be available to be attached; it is ${volume.status}.`)
 }

@@ -9,19 +9,21 @@ import { listHosts } from '../hosts/host-store.ts'
 import { ApiError } from '../http/api-error.ts'
 import type { Caller } from '../http/policy.ts'
 import { hardwareOf } from '../images/hardware-of.ts'
-import { findImage } from '../images/image-store.ts'
+import { findImage, IMAGE_MAPPING, isOfSnapshots } from '../images/image-store.ts'
 import { findKeypair } from '../keypairs/keypair-store.ts'
 import { newId, newPassword } from '../lib/ids.ts'
 import { assertNetworkQuota } from '../network-api/network-quotas.ts'
 import { bindPort, insertPort } from '../ports/port-store.ts'
 import { DEFAULT_GROUP, ensureDefaultGroup, listGroupsNamed } from '../security-groups/security-group-store.ts'
+import type { Volume } from '../volumes/volume-store.ts'
 import { asComputeError } from './compute-errors.ts'
 import { configDriveColumns, isBase64 } from './config-drive.ts'
-import { readMapping } from './device-mapping.ts'
+import { type MappingWish, readMapping, rootImageOf, type WishedDisk, withoutMapping } from './device-mapping.ts'
+import { complainOfPlace } from './disk-places.ts'
 import { insertServerKeypairs } from './server-keypair-store.ts'
 import type { CreateServerRequest } from './server-schema.ts'
 import { readUsage, takeNumbers, takeTurn } from './server-store.ts'
-import { completeDisks, giveDisks, machinePropertiesOf, takeDisks } from './wished-disks.ts'
+import { completeDisks, giveDisks, machinePropertiesOf, type TakenDisks, takeDisks } from './wished-disks.ts'
 import { readWishedNetworks, type WishedCard } from './wished-networks.ts'
 
 export type Wish = Static<typeof CreateServerRequest>['server']
@@ -46,12 +48,11 @@ export async function acceptCreateServer(cloud: Cloud, tx: Tx, caller: Caller, w
   const counts = readCounts(wish)
   const flavor = await readFlavor(tx, caller, wish.flavorRef)
   const imageId = wish.imageRef ? idOf(wish.imageRef) : undefined
-  const mapping = readMapping({
-    imageId,
-    mapping: wish.block_device_mapping_v2 ?? [],
-    oldMapping: wish.block_device_mapping ?? [],
-  })
-  const image = imageId === undefined ? undefined : await readImage(tx, caller, imageId, flavor, mapping.bootsFromImage)
+  const image = imageId === undefined ? undefined : await readImage(tx, caller, imageId)
+  const [items, oldMapping] = [wish.block_device_mapping_v2 ?? [], wish.block_device_mapping ?? []]
+  const ofImage = await readBroughtDisks(tx, caller, rootImageOf({ imageId, mapping: items }))
+  const mapping = readMapping({ imageId, mapping: items, oldMapping, ofImage })
+  if (image) demandFit(image, flavor, mapping.bootsFromImage)
   const disks = completeDisks(mapping, flavor, counts.max)
   const keypair = await readKeypair(tx, caller, wish.key_name ?? null)
   const availabilityZone = await readZone(tx, wish.availability_zone ?? '')
@@ -72,8 +73,9 @@ export async function acceptCreateServer(cloud: Cloud, tx: Tx, caller: Caller, w
     const id = newId()
     ids.push(id)
     const taken = await takeDisks(cloud, tx, caller, disks, { zone, ramMib: flavor.ramMib, now })
-    const imageProperties = taken.root ? machinePropertiesOf(taken.root) : (image?.properties ?? '{}')
+    const imageProperties = propertiesFor(image, ofImage.length > 0, taken.root)
     await demandKernel(tx, caller, imageProperties)
+    demandPlaces(imageProperties, disks, taken)
     await tx
       .insertInto('servers')
       .values({
@@ -157,16 +159,47 @@ async function readFlavor(tx: Tx, caller: Caller, reference: string | number): P
   return flavor
 }
 
-async function readImage(
-  tx: Tx,
-  caller: Caller,
-  imageId: string,
-  flavor: Row<'flavors'>,
-  becomesDisk: boolean,
-): Promise<Row<'images'>> {
+async function readImage(tx: Tx, caller: Caller, imageId: string): Promise<Row<'images'>> {
   const image = await findImage(tx, caller, imageId)
   if (!image) throw new ApiError('badRequest', `Image ${imageId} could not be found.`)
   if (image.status !== 'active') throw new ApiError('badRequest', `Image ${image.id} is not active.`)
+  return image
+}
+
+/** The disks that an image brings; most bring none. @throws ApiError badRequest for a mapping that is none. */
+async function readBroughtDisks(
+  tx: Tx,
+  caller: Caller,
+  imageId: string | undefined,
+): Promise<Required<MappingWish>['ofImage']> {
+  const image = imageId === undefined ? undefined : await findImage(tx, caller, imageId)
+  if (!image?.properties.includes(IMAGE_MAPPING)) return []
+  const properties: Record<string, string> = JSON.parse(image.properties)
+  if (properties[IMAGE_MAPPING] === undefined) return []
+  const { readImageMapping } = await import('./image-mapping.ts')
+  return readImageMapping(image.id, properties)
+}
+
+/** What is said about the machine: by the image, or by the one that the volume was made from which it boots. */
+function propertiesFor(image: Row<'images'> | undefined, isBrought: boolean, root: Volume | undefined): string {
+  if (isBrought && image) return JSON.stringify(withoutMapping(JSON.parse(image.properties)))
+  return root ? machinePropertiesOf(root) : (image?.properties ?? '{}')
+}
+
+/** @throws ApiError badRequest for a disk that the machine has no place for. */
+function demandPlaces(imageProperties: string, disks: readonly WishedDisk[], { devices }: TakenDisks): void {
+  const hardware = hardwareOf(JSON.parse(imageProperties))
+  for (const [index, device] of devices.entries()) {
+    const complaint = complainOfPlace(hardware, device)
+    if (complaint !== undefined) throw new ApiError('badRequest', `${disks[index]?.item}: ${complaint}`)
+  }
+}
+
+/** @throws ApiError badRequest for a flavor that is too small for the image. */
+function demandFit(image: Row<'images'>, flavor: Row<'flavors'>, becomesDisk: boolean): void {
+  if (becomesDisk && isOfSnapshots(image)) {
+    throw new ApiError('badRequest', `Image ${image.id} has no bytes, and brings no disk to boot from.`)
+  }
   const neededGib = Math.max(image.minDiskGib, Math.ceil((image.virtualSizeBytes ?? 0) / 2 ** 30))
   if (flavor.ramMib < image.minRamMib) {
     throw new ApiError(
@@ -180,7 +213,6 @@ async function readImage(
       `Flavor ${flavor.name} has too small a disk for the image: ${neededGib} GiB are needed.`,
     )
   }
-  return image
 }
 
 /**

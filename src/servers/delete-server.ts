@@ -1,4 +1,4 @@
-import type { Action, Outcome } from '../actions/action.ts'
+import type { Action, Outcome, Save } from '../actions/action.ts'
 import { acceptAction, findOpenAction, supersedeAction } from '../actions/journal.ts'
 import type { Cloud } from '../cloud.ts'
 import type { Tx } from '../db/database.ts'
@@ -24,11 +24,12 @@ const DEADLINE_MS = 10 * 60_000
  */
 export function deleteServer(parts: ActionParts): Action<null, Step, ServerSubject> {
   const { clock } = parts
-  const partFrom = async (server: ServerSubject['server']): Promise<Outcome<Step>> => {
+  const partFrom = async (server: ServerSubject['server'], before?: Save): Promise<Outcome<Step>> => {
     const { handOverCopied } = await import('./copied-volumes.ts')
     return {
       go: 'removeVolumes',
       async save(tx) {
+        await before?.(tx)
         await handOverCopied(parts, tx, server)
         await partFromDisks(tx, server.id, (disk) => disk.isDeletedWithServer === 1, clock.now())
       },
@@ -59,7 +60,9 @@ export function deleteServer(parts: ActionParts): Action<null, Step, ServerSubje
       },
       async removeDisks({ server, host }) {
         await host.removeDisks(server.id)
-        return partFrom(server)
+        // Volumes with snapshots stay; those that nobody is to have keep none.
+        const { dropUnfinishedSnapshots } = await import('./snapshot-volumes.ts')
+        return partFrom(server, await dropUnfinishedSnapshots(parts, server))
       },
       async removeVolumes({ server }) {
         await removeDoomed(parts, server.id)

@@ -3,8 +3,10 @@
  * Source: shared/spec/nova-v21.md, section 2.1, the rules of block_device_mapping_v2.
  */
 import type { Static } from 'typebox'
+import type { DiskBus } from '../db/volume-schema.ts'
 import type { VolumeSource } from '../host/volume-host.ts'
 import { ApiError } from '../http/api-error.ts'
+import { IMAGE_MAPPING } from '../images/image-store.ts'
 import { ROOT_DEVICE, readDeviceName } from './device-names.ts'
 import type { MappingItem, OldMappingItem } from './mapping-schema.ts'
 
@@ -17,6 +19,9 @@ interface Common {
   bootIndex: number | null
   isDeletedWithServer: boolean
   tag: string | null
+  /** Null: the machine's own bus for disks. */
+  diskBus: DiskBus | null
+  deviceType: 'disk' | 'cdrom'
 }
 
 /** A disk of the server's own; its size is the flavor's when undefined. */
@@ -42,6 +47,21 @@ export interface MappingWish {
   imageId: string | undefined
   mapping: readonly Static<typeof MappingItem>[]
   oldMapping: readonly Static<typeof OldMappingItem>[]
+  /** The disks that the image itself brings. */
+  ofImage?: readonly Static<typeof MappingItem>[]
+}
+
+/** Properties that say which disks an image brings: nobody else may write them for an image of a server. */
+export const MAPPING_PROPERTIES: readonly string[] = [IMAGE_MAPPING, 'bdm_v2', 'root_device_name', 'mappings']
+
+/** An image's properties without those of its disks. */
+export const withoutMapping = (properties: Readonly<Record<string, string>>): Record<string, string> =>
+  Object.fromEntries(Object.entries(properties).filter(([name]) => !MAPPING_PROPERTIES.includes(name)))
+
+/** The image whose bytes or disks the root is made of; undefined for none. */
+export const rootImageOf = ({ imageId, mapping }: Pick<MappingWish, 'imageId' | 'mapping'>): string | undefined => {
+  const root = mapping.find((item) => isImageRoot(item, undefined))
+  return imageId ?? root?.uuid ?? root?.image_id ?? undefined
 }
 
 const invalid = (reason: string): ApiError => new ApiError('badRequest', `Block Device Mapping is Invalid: ${reason}`)
@@ -50,14 +70,19 @@ const invalid = (reason: string): ApiError => new ApiError('badRequest', `Block 
  * The disks wished for.
  * @throws ApiError badRequest for what does not go together, and for a boot sequence with gaps or without a beginning.
  */
-export function readMapping({ imageId, mapping, oldMapping }: MappingWish): WishedDisks {
+export function readMapping({ imageId, mapping, oldMapping, ofImage = [] }: MappingWish): WishedDisks {
   if (mapping.length > 0 && oldMapping.length > 0) {
     throw invalid('block_device_mapping and block_device_mapping_v2 do not go together.')
   }
-  const disks =
+  const brought = ofImage.flatMap((item, at) => readItem(item, `image.block_device_mapping.${at}`, undefined))
+  // A root that the image brings takes the place of the one that clients would have made of its bytes.
+  const own = brought.some(isRoot) ? mapping.filter((item) => !isImageRoot(item, imageId)) : mapping
+  const wished =
     oldMapping.length > 0
       ? readOldItems(oldMapping, imageId)
-      : mapping.flatMap((item, at) => readItem(item, at, imageId))
+      : own.flatMap((item, at) => readItem(item, `block_device_mapping_v2.${at}`, imageId))
+  const named = new Set(wished.map(({ deviceName }) => deviceName))
+  const disks = [...brought.filter(({ deviceName }) => deviceName === undefined || !named.has(deviceName)), ...wished]
   const bootsFromImage = imageId !== undefined && !disks.some(({ bootIndex }) => bootIndex === 0)
   if (imageId === undefined && disks.length === 0) {
     throw new ApiError(
@@ -76,14 +101,21 @@ export function readMapping({ imageId, mapping, oldMapping }: MappingWish): Wish
   return { bootsFromImage, disks }
 }
 
+const isRoot = ({ bootIndex }: WishedDisk): boolean => bootIndex === 0
+
+/** Whether an item makes the root of the image that the server is made from, on a disk of its own or a volume. */
+const isImageRoot = (item: Static<typeof MappingItem>, imageId: string | undefined): boolean =>
+  Number(item.boot_index ?? -1) === 0 &&
+  item.source_type === 'image' &&
+  (imageId === undefined || (item.uuid ?? item.image_id) === imageId)
+
 const isYes = (flag: boolean | string | null | undefined): boolean =>
   flag === true || (typeof flag === 'string' && ['true', '1'].includes(flag.toLowerCase()))
 const numberOf = (value: number | string | null | undefined): number | undefined =>
   value === null || value === undefined ? undefined : Number(value)
 
 /** One item of the second form: one disk, or none for the image's own and for `no_device`. */
-function readItem(item: Static<typeof MappingItem>, at: number, imageId: string | undefined): WishedDisk[] {
-  const name = `block_device_mapping_v2.${at}`
+function readItem(item: Static<typeof MappingItem>, name: string, imageId: string | undefined): WishedDisk[] {
   if (isYes(item.no_device)) return []
   const { source_type: source } = item
   if (!source) throw invalid(`${name} needs a source_type: volume, image, snapshot or blank.`)
@@ -94,6 +126,7 @@ function readItem(item: Static<typeof MappingItem>, at: number, imageId: string 
     bootIndex: index === undefined || index < 0 ? null : index,
     isDeletedWithServer: isYes(item.delete_on_termination),
     tag: item.tag ?? null,
+    ...readKind(name, item),
   }
   const destination = item.destination_type ?? (source === 'volume' || source === 'snapshot' ? 'volume' : 'local')
   const size = numberOf(item.volume_size)
@@ -129,6 +162,27 @@ function readItem(item: Static<typeof MappingItem>, at: number, imageId: string 
         },
       ]
   }
+}
+
+const BUSES: readonly string[] = ['virtio', 'scsi', 'sata', 'ide']
+
+/** What it is plugged into, and as what. @throws ApiError badRequest for what no machine here has. */
+function readKind(
+  name: string,
+  { disk_bus: bus, device_type: type }: Pick<Static<typeof MappingItem>, 'disk_bus' | 'device_type'>,
+): Pick<Common, 'diskBus' | 'deviceType'> {
+  const diskBus = bus?.toLowerCase() || null
+  if (diskBus !== null && !BUSES.includes(diskBus)) {
+    throw invalid(`${name}: disk_bus '${bus}' is not available; use ${BUSES.join(', ')}, or none.`)
+  }
+  const deviceType = type?.toLowerCase() || 'disk'
+  if (deviceType === 'lun')
+    throw invalid(`${name}: a device_type of lun needs a disk of SCSI's own behind it; use disk.`)
+  if (deviceType === 'floppy') throw invalid(`${name}: machines here have no floppy drive; use disk or cdrom.`)
+  if (deviceType !== 'disk' && deviceType !== 'cdrom') {
+    throw invalid(`${name}: device_type '${type}' is not available; use disk or cdrom.`)
+  }
+  return { diskBus: diskBus as DiskBus | null, deviceType }
 }
 
 /** Clients name the disk of the image too: it is the one that `imageRef` brings anyway. */
@@ -170,6 +224,8 @@ function readOldItem(item: Static<typeof OldMappingItem>, name: string): WishedD
     bootIndex: null,
     isDeletedWithServer: isYes(item.delete_on_termination),
     tag: null,
+    diskBus: null,
+    deviceType: 'disk',
   }
   if (item.volume_id) return [{ ...common, kind: 'volume', volumeId: item.volume_id }]
   if (item.snapshot_id) {

@@ -12,6 +12,7 @@ import { type ActionCall, type ActionRow, row } from './action-row.ts'
 import { listBlockDevices } from './block-device-store.ts'
 import { asComputeVolumeError } from './compute-errors.ts'
 import { afterDeviceChanges } from './device-changes.ts'
+import { MAPPING_PROPERTIES, withoutMapping } from './device-mapping.ts'
 import { openAction } from './open-action.ts'
 import { rootDeviceOf } from './server-disks.ts'
 import { Metadata, Name } from './server-schema.ts'
@@ -63,6 +64,10 @@ async function makeImage(
 ): Promise<unknown> {
   const metadata = body.metadata ?? {}
   assertMetadataQuota(cloud, metadata)
+  const reserved = Object.keys(metadata).find((key) => MAPPING_PROPERTIES.includes(key))
+  if (reserved !== undefined) {
+    throw new ApiError('badRequest', `metadata cannot have '${reserved}': it says which disks an image brings.`)
+  }
   return afterDeviceChanges(cloud, serverId, SPOKEN[name], () =>
     once(async (tx) => {
       const imageId = newId()
@@ -76,14 +81,16 @@ async function makeImage(
         throw new ApiError('badRequest', `Instance ${serverId} boots from a volume: make snapshots of that.`)
       }
       await assertImageQuota(cloud, tx, server.projectId, name)
+      const imageName = body.name.trim()
+      const mapping = server.imageId === '' ? await snapshotVolumes(cloud, tx, caller, server, imageId, imageName) : {}
       await insertSnapshotImage(tx, {
         id: imageId,
         projectId: server.projectId,
-        name: body.name.trim(),
+        name: imageName,
         diskFormat: 'qcow2',
         containerFormat: 'bare',
         visibility: 'private',
-        properties: { ...inherited(server), ...metadata, ...ownProperties(server, caller), ...kind },
+        properties: { ...inherited(server), ...metadata, ...ownProperties(server, caller), ...kind, ...mapping },
         ...(await leastMachine(tx, server)),
         now: cloud.clock.now(),
       })
@@ -106,7 +113,20 @@ const ownProperties = (server: Row<'servers'>, caller: Caller): Record<string, s
 /** What its own image says about the machine holds for this one too, but what that one was of. */
 function inherited({ imageProperties }: Row<'servers'>): Record<string, string> {
   const { backup_type: _, image_type: __, ...properties } = JSON.parse(imageProperties) as Record<string, string>
-  return properties
+  return withoutMapping(properties)
+}
+
+/** What boots from a volume is kept as snapshots of all its volumes; the image has no bytes. */
+async function snapshotVolumes(
+  cloud: Cloud,
+  tx: Tx,
+  caller: Caller,
+  server: Row<'servers'>,
+  imageId: string,
+  name: string,
+): Promise<Record<string, string>> {
+  const { acceptVolumeSnapshots } = await import('./snapshot-volumes.ts')
+  return acceptVolumeSnapshots(cloud, tx, caller, server, { imageId, name })
 }
 
 /** The disk is as large as the server's; memory is what its own image asked for, if that is there still. */

@@ -9,16 +9,24 @@ import type { Reader, Tx } from '../db/database.ts'
 import type { Row } from '../db/schema.ts'
 import { HostError } from '../host/host-driver.ts'
 import type { ServerDisk } from '../host/volume-host.ts'
+import { hardwareOf } from '../images/hardware-of.ts'
 import { listSnapshotsOf } from '../volumes/snapshot-store.ts'
 import { lockVolume, swapVolume, updateVolume, type Volume } from '../volumes/volume-store.ts'
 import { type BlockDevice, deleteBlockDevice, HELD, listBlockDevices, updateBlockDevice } from './block-device-store.ts'
+import { busOf } from './disk-places.ts'
 
 /** How the host must give it to the guest. A disk boots only where the server has no image. */
-export const diskPlanOf = ({ imageId }: Pick<Row<'servers'>, 'imageId'>, device: BlockDevice): ServerDisk => ({
+export const diskPlanOf = (
+  { imageId, imageProperties }: Pick<Row<'servers'>, 'imageId' | 'imageProperties'>,
+  device: BlockDevice,
+): ServerDisk => ({
   diskId: device.volumeId ?? device.id,
   kind: device.volumeId === null ? 'local' : 'volume',
   device: device.deviceName.replace('/dev/', ''),
   bootIndex: imageId === '' ? device.bootIndex : null,
+  bus: busOf(hardwareOf(JSON.parse(imageProperties)), device),
+  ...(device.deviceType === 'cdrom' ? { isCd: true } : {}),
+  ...(device.isReadOnly === 1 ? { isReadOnly: true } : {}),
 })
 
 /** The disk that a server without an image boots from. */

@@ -24,6 +24,8 @@ const DEADLINE_MS = 2 * 3_600_000
  *
  *   takeImage → markSaving → adopt [→ rotate]
  *       └────────────┴─────────┴──→ dropImage      no image, and the server as before; a backup that is active stays
+ *
+ * Of a server that boots from a volume, takeImage is the whole of it: see snapshot-volumes.ts.
  */
 function snapshotAction(
   parts: ActionParts,
@@ -45,7 +47,18 @@ function snapshotAction(
     },
     steps: {
       async takeImage(context) {
-        if (!(await isThere(db.read, context.input))) return { go: 'dropImage' }
+        const { server, input } = context
+        if (!(await isThere(db.read, input))) return { go: 'dropImage' }
+        if (input.snapshots) {
+          const save = await (await volumeSnapshots()).takeSnapshots(parts, context, input)
+          return {
+            done: true,
+            async save(tx) {
+              await save(tx)
+              await finish(tx, server, input)
+            },
+          }
+        }
         await takeImage(context)
         return { go: 'markSaving' }
       },
@@ -81,11 +94,14 @@ function snapshotAction(
       async dropImage({ server, input }) {
         // It is done; only older backups could not be removed, and the next backup tries again.
         const isDone = (await readStatus(db.read, input)) === 'active'
-        const save = isDone ? async () => {} : await dropImage(parts, input.imageId)
+        const saves: Save[] = isDone ? [] : [await dropImage(parts, input.imageId)]
+        if (input.snapshots && !isDone) {
+          saves.push(await (await volumeSnapshots()).dropSnapshots(parts, server.hostName, input))
+        }
         return {
           done: true,
           async save(tx) {
-            await save(tx)
+            for (const save of saves) await save(tx)
             await finish(tx, server, input)
           },
         }
@@ -98,13 +114,17 @@ function snapshotAction(
         await setImageStatus(tx, input.imageId, 'queued', clock.now())
       },
     }),
-    async abandoned(tx, serverId) {
+    async abandoned(tx, serverId, error) {
       // The row stays, so that whoever deletes it has the bytes removed then.
       for (const id of await listUnfinishedImages(tx, serverId)) await setImageStatus(tx, id, 'killed', clock.now())
+      await (await volumeSnapshots()).giveUpSnapshots(tx, parts, serverId, error)
       await updateServer(tx, serverId, { taskState: null }, clock.now())
     },
   })
 }
+
+/** Loaded with the first server that boots from a volume. */
+const volumeSnapshots = () => import('./snapshot-volumes.ts')
 
 /** Leaves the server as it was: one whose machine was restarted meanwhile starts. */
 function finishing(parts: ActionParts) {

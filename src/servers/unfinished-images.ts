@@ -11,6 +11,8 @@ export interface SnapshotInput {
   rotation: { type: string; keep: number } | null
   /** The guest ran when its machine went down: it is started again once the image is done. */
   startsAgain?: boolean
+  /** Of a server that boots from a volume: what the image is made of instead of bytes. */
+  snapshots?: { snapshotId: string; volumeId: string }[]
 }
 
 /** Names of the actions that make images. */

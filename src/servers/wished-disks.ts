@@ -67,7 +67,10 @@ function sizedLocals(wished: WishedLocalDisk[], { name, ephemeralGib, swapMib }:
   const byFlavor = (content: 'ext4' | 'swap', sizeMib: number): WishedLocalDisk[] => {
     const ones = wished.filter((disk) => disk.content === content)
     if (ones.length > 0) return ones.map((disk) => ({ ...disk, sizeMib: disk.sizeMib ?? sizeMib }))
-    const common = { item: 'the flavor', deviceName: undefined, bootIndex: null, isDeletedWithServer: true, tag: null }
+    const common = {
+      ...{ item: 'the flavor', deviceName: undefined, bootIndex: null, isDeletedWithServer: true, tag: null },
+      ...{ diskBus: null, deviceType: 'disk' as const },
+    }
     return sizeMib > 0 ? [{ ...common, kind: 'local', content, sizeMib }] : []
   }
   const fit = (what: string, ones: WishedLocalDisk[], most: number, unit: string, perUnit: number) => {
@@ -123,6 +126,9 @@ export async function takeDisks(
       isMadeForServer: disk.kind === 'newVolume' ? 1 : 0,
       status: 'attaching',
       tag: disk.tag,
+      diskBus: disk.diskBus,
+      deviceType: disk.deviceType,
+      isReadOnly: disk.deviceType === 'cdrom' || volume?.isReadOnly === 1 ? 1 : 0,
       createdAt: now,
       attachedAt: null,
     })

@@ -1,6 +1,6 @@
 import { type Asker, findOpenAction, supersedeAction } from '../actions/journal.ts'
 import type { Cloud } from '../cloud.ts'
-import type { Tx } from '../db/database.ts'
+import type { Reader, Tx } from '../db/database.ts'
 import { ApiError } from '../http/api-error.ts'
 import { newId } from '../lib/ids.ts'
 import { demandUncopied } from './copies.ts'
@@ -75,6 +75,7 @@ export async function acceptDeleteSnapshot(
   if (!snapshot) throw new ApiError('itemNotFound', `Snapshot ${id} could not be found.`)
   const open = await findOpenAction(tx, id)
   if (open?.name === cloud.actions.deleteSnapshot.name || volume.status === 'deleting') return
+  await demandNotOfImage(tx, id)
   if (!isForced && snapshot.status === 'creating') {
     throw new ApiError('badRequest', `Snapshot ${id} must be available or in error to be deleted; it is creating.`)
   }
@@ -86,4 +87,24 @@ export async function acceptDeleteSnapshot(
   if (isForced) await supersedeAction(tx, id, now)
   await updateSnapshot(tx, id, { status: 'deleting' }, now)
   await openAction(cloud, tx, cloud.actions.deleteSnapshot, id, null, asker)
+}
+
+/**
+ * Demands that no image of a server is being made of the snapshot: its server takes it, or gives it up, whatever others
+ * say.
+ * @throws ApiError conflictingRequest.
+ */
+export async function demandNotOfImage(read: Reader, snapshotId: string): Promise<void> {
+  const action = await read
+    .selectFrom('actions')
+    .select('resourceId')
+    .where('isOpen', '=', 1)
+    .where('name', '=', 'createImage')
+    .where('input', 'like', `%"snapshotId":"${snapshotId}"%`)
+    .executeTakeFirst()
+  if (!action) return
+  throw new ApiError(
+    'conflictingRequest',
+    `An image of server ${action.resourceId} is being made of snapshot ${snapshotId}; try again later.`,
+  )
 }

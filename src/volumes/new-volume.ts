@@ -6,7 +6,7 @@ import type { VolumeSource } from '../host/volume-host.ts'
 import { listHosts } from '../hosts/host-store.ts'
 import { ApiError } from '../http/api-error.ts'
 import type { Caller } from '../http/policy.ts'
-import { findImage, type Image } from '../images/image-store.ts'
+import { findImage, IMAGE_MAPPING, type Image, isOfSnapshots } from '../images/image-store.ts'
 import { newId } from '../lib/ids.ts'
 import { findSnapshot } from './snapshot-store.ts'
 import { assertVolumeQuota, assertVolumeSize, overQuota } from './volume-quotas.ts'
@@ -24,6 +24,8 @@ export interface VolumeWish {
   /** Undefined or '': the source's, or that of this cloud. */
   availabilityZone?: string | undefined
   metadata?: Record<string, string> | undefined
+  /** An image without bytes stands for the snapshot that servers made from it boot from. */
+  takesSnapshotOfImage?: boolean | undefined
 }
 
 export interface NewVolumeOptions {
@@ -57,7 +59,7 @@ export async function acceptNewVolume(
   wish: VolumeWish,
   { status = 'creating', hostName = null }: NewVolumeOptions = {},
 ): Promise<Volume> {
-  const origin = await readOrigin(tx, caller, wish.source ?? null)
+  const origin = await readOrigin(tx, caller, wish.source ?? null, wish.takesSnapshotOfImage === true)
   const sizeGib = readSize(wish.sizeGib, origin)
   const type = await readType(cloud, tx, caller, wish.type, origin.typeId)
   const availabilityZone = await readZone(tx, wish.availabilityZone || origin.availabilityZone)
@@ -99,8 +101,18 @@ const NOTHING: Origin = {
   columns: {},
 }
 
-async function readOrigin(tx: Tx, caller: Caller, source: VolumeSource | null): Promise<Origin> {
+async function readOrigin(
+  tx: Tx,
+  caller: Caller,
+  source: VolumeSource | null,
+  takesSnapshotOfImage: boolean,
+): Promise<Origin> {
   if (source === null) return NOTHING
+  if (source.kind === 'image' && takesSnapshotOfImage) {
+    const image = await findImage(tx, caller, source.imageId)
+    const snapshotId = image?.status === 'active' && isOfSnapshots(image) ? rootSnapshotOf(image) : undefined
+    if (snapshotId !== undefined) return readOrigin(tx, caller, { kind: 'snapshot', snapshotId }, false)
+  }
   if (source.kind === 'image') return imageOrigin(await getUsableImage(tx, caller, source.imageId))
   if (source.kind === 'volume') {
     const volume = await findVolume(tx, caller, source.volumeId)
@@ -122,6 +134,17 @@ async function readOrigin(tx: Tx, caller: Caller, source: VolumeSource | null): 
   return { ...originOf(volume, snapshot.sizeGib), columns: { snapshotId: snapshot.id } }
 }
 
+/** The snapshot that servers made from an image boot from; undefined for none. Anybody may have written that. */
+function rootSnapshotOf({ properties }: Image): string | undefined {
+  try {
+    const items: unknown = JSON.parse((JSON.parse(properties) as Record<string, string>)[IMAGE_MAPPING] ?? '')
+    const root = (items as { boot_index?: unknown; snapshot_id?: unknown }[]).find((item) => item?.boot_index === 0)
+    return typeof root?.snapshot_id === 'string' ? root.snapshot_id : undefined
+  } catch {
+    return undefined
+  }
+}
+
 const originOf = (volume: Volume, sizeGib: number): Origin => ({
   leastGib: sizeGib,
   sizeGib,
@@ -141,6 +164,9 @@ export async function getUsableImage(tx: Tx, caller: Caller, imageId: string): P
   if (!image) throw new ApiError('badRequest', `Image ${imageId} could not be found.`)
   if (image.status !== 'active') {
     throw new ApiError('badRequest', `Image ${image.id} is not active; it is ${image.status}.`)
+  }
+  if (isOfSnapshots(image)) {
+    throw new ApiError('badRequest', `Image ${image.id} has no bytes; it names snapshots to begin as.`)
   }
   if (image.diskFormat === 'aki' || image.diskFormat === 'ari') {
     throw new ApiError('badRequest', `Image ${image.id} is a kernel or RAM disk, not a disk.`)

@@ -6,7 +6,7 @@ import type { SnapshotStatus } from '../db/volume-schema.ts'
 import { ApiError } from '../http/api-error.ts'
 import type { App } from '../http/app.ts'
 import { sendOnce } from '../http/once.ts'
-import { acceptDeleteSnapshot, acceptNewSnapshot } from './new-snapshot.ts'
+import { acceptDeleteSnapshot, acceptNewSnapshot, demandNotOfImage } from './new-snapshot.ts'
 import { findSnapshot, listSnapshots, type Snapshot, updateSnapshot } from './snapshot-store.ts'
 import { detailedSnapshotView, snapshotView, uosDetailedSnapshotView, uosSnapshotView } from './snapshot-view.ts'
 import { demandNoAction } from './volume-action.ts'
@@ -147,6 +147,7 @@ export function snapshotRoutes(app: App, cloud: Cloud): void {
         const snapshot = await getSnapshot(tx, call)
         if (name === 'os-force_delete') return acceptDeleteSnapshot(cloud, tx, call.caller, snapshot, true)
         const status = readStatus(call.body[name])
+        await demandNotOfImage(tx, snapshot.id)
         if (status === 'available') await demandNoAction(tx, snapshot.id)
         await updateSnapshot(tx, snapshot.id, { status }, call.now)
       })

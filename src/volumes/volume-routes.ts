@@ -239,6 +239,7 @@ function readWish(call: VolumeCall<Static<typeof CreateVolumeRequest>>) {
     type: volume.volume_type ?? undefined,
     availabilityZone: volume.availability_zone ?? undefined,
     metadata: volume.metadata ?? undefined,
+    takesSnapshotOfImage: call.version >= 46,
   }
 }
 

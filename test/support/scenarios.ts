@@ -18,6 +18,8 @@ export interface Scenario {
   name: string
   /** The server is brought here first, without faults. */
   from: 'nothing' | 'ACTIVE' | 'SHUTOFF'
+  /** How the server is made, where that matters. */
+  make?(cloud: TestCloud): Promise<string>
   /** What the story begins with besides, without faults. */
   prepare?(cloud: TestCloud, serverId: string): Promise<void>
   /** Asks for the action; the id of the server it is about. */
@@ -127,6 +129,26 @@ async function hasImage(cloud: TestCloud, serverId: string): Promise<void> {
   assert.equal(image.status, 'active')
   assert.match(image.hashValue ?? '', /^[0-9a-f]{128}$/)
   assert.ok(cloud.machine.images.has(image.id))
+}
+
+/** An image without bytes, and an available snapshot of each of its three disks. */
+async function hasSnapshots(cloud: TestCloud, serverId: string): Promise<void> {
+  await isActive(cloud, serverId)
+  await hasVolumes(cloud, serverId, 3)
+  const { read } = cloud.cloud.db
+  const images = await read.selectFrom('images').selectAll().where('sizeBytes', '=', 0).execute()
+  const own = images.filter(({ properties }) => JSON.parse(properties).instance_uuid === serverId)
+  assert.deepEqual(
+    own.map(({ status }) => status),
+    ['active'],
+  )
+  const snapshots = await read.selectFrom('volumeSnapshots').select(['id', 'status', 'volumeId']).execute()
+  const volumes = await volumesOf(cloud, serverId)
+  assert.deepEqual(
+    volumes.map((id) => snapshots.filter(({ volumeId }) => volumeId === id).map(({ status }) => status)),
+    volumes.map(() => ['available']),
+  )
+  assert.deepEqual(snapshots.map(({ id }) => id).sort(), [...cloud.machine.snapshots.keys()].sort())
 }
 
 /** Boots from a volume made from an image, and has a new one, one it was given, and a disk of its own. */
@@ -291,6 +313,13 @@ export const SCENARIOS: Scenario[] = [
     ended: (cloud, serverId) => hasKeys(cloud, serverId, ['two']),
   },
   {
+    name: 'create image of volumes',
+    from: 'ACTIVE',
+    make: makeVolumeServer,
+    ask: act({ createImage: { name: 'of volumes' } }),
+    ended: hasSnapshots,
+  },
+  {
     name: 'delete',
     from: 'ACTIVE',
     async ask(cloud, serverId) {
@@ -304,7 +333,7 @@ export const SCENARIOS: Scenario[] = [
 /** A server where the scenario begins; '' for nothing. */
 export async function begin(cloud: TestCloud, scenario: Scenario): Promise<string> {
   if (scenario.from === 'nothing') return ''
-  const serverId = await makeServer(cloud)
+  const serverId = await (scenario.make ?? makeServer)(cloud)
   await cloud.settled()
   if (scenario.from === 'SHUTOFF') {
     await act({ 'os-stop': null })(cloud, serverId)

@@ -83,13 +83,13 @@ export const disksInGuest = (cloud: TestCloud, serverId: string): string[] => [
   ...(cloud.machine.servers.get(serverId)?.disks.keys() ?? []),
 ]
 
-/** The member's project may have as many volumes as it likes. */
+/** The member's project may have as many volumes and snapshots as it likes. */
 export async function liftVolumeQuotas(cloud: TestCloud): Promise<void> {
   const { projectId } = cloud.member
   await cloud.cloud.db.transaction((tx) =>
     tx
       .insertInto('volumeQuotas')
-      .values(['volumes', 'gigabytes'].map((resource) => ({ projectId, resource, most: -1 })))
+      .values(['volumes', 'snapshots', 'gigabytes'].map((resource) => ({ projectId, resource, most: -1 })))
       .onConflict((conflict) => conflict.doNothing())
       .execute(),
   )

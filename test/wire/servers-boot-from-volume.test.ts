@@ -118,6 +118,7 @@ for (const database of DATABASES) {
           kind: 'volume',
           device: 'vda',
           bootIndex: 0,
+          bus: 'scsi',
         })
         assert.equal((await cloud.server(id)).imageProperties, '{"hw_disk_bus":"scsi"}')
         assert.equal((await show(cloud, id)).image, '')

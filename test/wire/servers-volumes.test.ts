@@ -42,6 +42,7 @@ for (const database of DATABASES) {
         kind: 'volume',
         device: 'vdd',
         bootIndex: null,
+        bus: 'virtio',
       })
       assert.equal(await statusOf(cloud, wish.volumeId), 'in-use')
       const list = await cloud.member.get(`/servers/${id}/os-volume_attachments`)

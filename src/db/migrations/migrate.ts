@@ -16,6 +16,7 @@ const migrations: Record<string, () => Promise<Migration>> = {
   '0010-volumes': () => import('./0010-volumes.ts'),
   '0011-server-images': () => import('./0011-server-images.ts'),
   '0012-server-keypairs': () => import('./0012-server-keypairs.ts'),
+  '0013-device-kinds': () => import('./0013-device-kinds.ts'),
   '0014-personality': () => import('./0014-personality.ts'),
 }
 
