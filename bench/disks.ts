@@ -5,19 +5,19 @@
  */
 import { execFile } from 'node:child_process'
 import { randomFillSync, randomUUID } from 'node:crypto'
-import { chown, mkdir, open, readFile, rm, stat } from 'node:fs/promises'
+import { mkdir, open, readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
-import { QmpClient, readObjects } from '../src/host/qemu/qmp-client.ts'
 import { ensureOverlay } from '../src/host/qemu/server-disk.ts'
 import { type ServerFiles, serverFiles } from '../src/host/qemu/server-files.ts'
 import { CloudProcess, DataDirectory } from './support/cloud-process.ts'
+import { copyByHand } from './support/copy-by-hand.ts'
 import type { Figure } from './support/figure.ts'
 import { median, timed } from './support/statistics.ts'
+import { untilHolds } from './support/until-holds.ts'
 
 const run = promisify(execFile)
 const ROUNDS = 7
-const PATIENCE_MS = 120_000
 const REACH = { attachMs: 400, snapshot: 1.3, overlayMs: 60 }
 const IMAGE_BYTES = 400 * 1000 ** 2
 const SEEN = 'the disk is here'
@@ -75,7 +75,7 @@ async function measureAttach(cloud: CloudProcess, serverId: string, files: Serve
     const shown = (await (await cloud.ask('GET', `/volumes/${volume.id}`)).json()) as { volume: { status: string } }
     return shown.volume.status === status
   }
-  await until('the volume is available', () => isStatus('available'))
+  await untilHolds('the volume is available', () => isStatus('available'))
   const times: number[] = []
   for (let round = 1; round <= ROUNDS; round++) {
     const said = new RegExp(`(${SEEN}[^]*){${round}}`)
@@ -86,10 +86,10 @@ async function measureAttach(cloud: CloudProcess, serverId: string, files: Serve
         await untilSaid(files, said)
       }),
     )
-    await until('the volume is in use', () => isStatus('in-use'))
+    await untilHolds('the volume is in use', () => isStatus('in-use'))
     await cloud.ask('DELETE', `/servers/${serverId}/os-volume_attachments/${volume.id}`)
     await untilSaid(files, new RegExp(`(${GONE}[^]*){${round}}`))
-    await until('the volume is available again', () => isStatus('available'))
+    await untilHolds('the volume is available again', () => isStatus('available'))
   }
   await cloud.ask('DELETE', `/volumes/${volume.id}`)
   return median(times)
@@ -103,37 +103,14 @@ async function measureSnapshots(cloud: CloudProcess, serverId: string, files: Se
     const ours = await timed(async () => {
       const answer = await cloud.ask('POST', `/servers/${serverId}/action`, { createImage: { name } })
       id = (answer.headers.get('location') ?? '').split('/').at(-1) ?? ''
-      await until('the image is active', async () => (await cloud.readImage(id)).status === 'active')
+      await untilHolds('the image is active', async () => (await cloud.readImage(id)).status === 'active')
     })
-    await until('the server is at rest', async () => (await cloud.readServer(serverId)).status === 'ACTIVE')
+    await untilHolds('the server is at rest', async () => (await cloud.readServer(serverId)).status === 'ACTIVE')
     const floor = await timed(() => copyByHand(files))
     pairs.push({ ours, floor })
     await cloud.deleteImage(id)
   }
   return pairs
-}
-
-/** What making the image comes down to: an empty file of the right size, and one command. */
-async function copyByHand(files: ServerFiles): Promise<void> {
-  const target = join(files.directory, 'by-hand.qcow2')
-  const { uid, gid } = await stat(files.disk)
-  const client = await QmpClient.connect(files.tools, () => {}, AbortSignal.timeout(PATIENCE_MS))
-  try {
-    const nodes = readObjects(await client.execute('query-named-block-nodes', { flat: true }))
-    const root = nodes.find((node) => node['node-name'] === 'root') ?? {}
-    const { 'virtual-size': bytes } = root.image as { 'virtual-size': number }
-    await run('qemu-img', ['create', '-q', '-f', 'qcow2', target, String(bytes)])
-    await chown(target, uid, gid)
-    const file = { driver: 'file', filename: target }
-    await client.execute('blockdev-add', { driver: 'qcow2', 'node-name': 'by-hand', file })
-    const job = { 'job-id': 'by-hand', device: 'root', target: 'by-hand', sync: 'full' }
-    await client.execute('blockdev-backup', job)
-    await until('the copy is done', async () => readObjects(await client.execute('query-jobs')).length === 0)
-    await client.execute('blockdev-del', { 'node-name': 'by-hand' })
-  } finally {
-    client.close()
-    await rm(target, { force: true })
-  }
 }
 
 async function measureOverlay(directory: string): Promise<number> {
@@ -161,12 +138,6 @@ async function measureOverlay(directory: string): Promise<number> {
 }
 
 const untilSaid = (files: ServerFiles, words: RegExp): Promise<void> =>
-  until(`the guest says ${words}`, async () => words.test(await readFile(files.consoleLog, 'utf8').catch(() => '')))
-
-async function until(what: string, holds: () => Promise<boolean>): Promise<void> {
-  const deadline = performance.now() + PATIENCE_MS
-  while (!(await holds())) {
-    if (performance.now() > deadline) throw new Error(`waited in vain until ${what}`)
-    await new Promise((resolve) => setTimeout(resolve, 5))
-  }
-}
+  untilHolds(`the guest says ${words}`, async () =>
+    words.test(await readFile(files.consoleLog, 'utf8').catch(() => '')),
+  )

@@ -18,6 +18,7 @@ const BENCHES = [
   'start-to-ready',
   'boot-to-prompt',
   'disks',
+  'standstill',
 ] as const
 
 const wanted = process.argv.slice(2)
