@@ -14,7 +14,7 @@ import { assertImageBytes } from './image-quotas.ts'
 import { NO_BYTES } from './image-store.ts'
 import { removeImageBytes } from './image-writer.ts'
 import type { Received } from './receive-image.ts'
-import { publishUpload, removeUpload } from './upload-files.ts'
+import { forgetDropped, markDropped, publishUpload, removeUpload } from './upload-files.ts'
 
 type Parts = Pick<Cloud, 'config' | 'db' | 'clock' | 'hosts' | 'log'>
 
@@ -81,18 +81,27 @@ export async function hasBytes({ db }: Pick<Parts, 'db'>, imageId: string): Prom
 /**
  * Removes what came of an image's bytes, here and on the hosts, and then waits for others. When a host does not let go,
  * the image is `killed`: a host that keeps old bytes under this id would give them to servers for the new ones.
+ * @param release called when nothing of the bytes is left, just before others may begin.
  */
-export async function requeueImage(cloud: Parts, imageId: string, verdict?: Verdict): Promise<void> {
+export async function requeueImage(
+  cloud: Parts,
+  imageId: string,
+  { verdict, release }: { verdict?: Verdict | undefined; release?: () => Promise<void> } = {},
+): Promise<void> {
   if (await hasBytes(cloud, imageId)) return
+  // Without the files, nothing else would tell at the next start whose row this process left in the middle.
+  await markDropped(cloud.config, imageId)
+  let isKilled = false
   try {
     await removeImageBytes(cloud, imageId)
   } catch (error) {
     cloud.log.error({ err: error, imageId }, 'the bytes of a refused image stay; the image can only be deleted')
-    await cloud.db.transaction(async (tx) => {
-      await saveQueued(tx, imageId, cloud.clock.now(), verdict)
-      await tx.updateTable('images').set({ status: 'killed' }).where('id', '=', imageId).execute()
-    })
-    return
+    isKilled = true
   }
-  await cloud.db.transaction((tx) => saveQueued(tx, imageId, cloud.clock.now(), verdict))
+  await release?.()
+  await cloud.db.transaction(async (tx) => {
+    await saveQueued(tx, imageId, cloud.clock.now(), verdict)
+    if (isKilled) await tx.updateTable('images').set({ status: 'killed' }).where('id', '=', imageId).execute()
+  })
+  await forgetDropped(cloud.config, imageId)
 }

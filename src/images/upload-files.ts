@@ -5,11 +5,12 @@
  *   DATA/uploads/ID.staged    arrived, waits to be imported
  *   DATA/uploads/ID           an active image's; never changed
  *   DATA/uploads/ID.adopted   the same for a moment, while it gets its name
+ *   DATA/uploads/dropped.ID   empty: the bytes are gone or go, and the row does not say so yet
  *
  * Only names of images become names of files; those are checked when they come in.
  */
 import { constants } from 'node:fs'
-import { copyFile, link, mkdir, open, readdir, rename, rm, stat, statfs } from 'node:fs/promises'
+import { copyFile, link, mkdir, open, readdir, rename, rm, stat, statfs, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { Config } from '../config.ts'
 import { syncDirectory } from '../host/durable-file.ts'
@@ -42,6 +43,28 @@ export async function readUploads(config: Pick<Config, 'data'>): Promise<{ image
     if (imageId === undefined) return []
     return [{ imageId, stage: suffix === '.part' ? 'part' : suffix === '.staged' ? 'staged' : ('whole' as const) }]
   })
+}
+
+const DROPPED = 'dropped.'
+
+/** Says for the next start, lastingly, that an image's bytes are being removed here, until `forgetDropped`. */
+export async function markDropped(config: Pick<Config, 'data'>, imageId: string): Promise<void> {
+  await ensureUploadsDirectory(config)
+  await writeFile(join(uploadsDirectory(config), DROPPED + imageId), '')
+  await syncDirectory(uploadsDirectory(config))
+}
+
+export async function forgetDropped(config: Pick<Config, 'data'>, imageId: string): Promise<void> {
+  await rm(join(uploadsDirectory(config), DROPPED + imageId), { force: true })
+}
+
+/** Ids of images whose removal was begun. */
+export async function readDropped(config: Pick<Config, 'data'>): Promise<string[]> {
+  const names = await readdir(uploadsDirectory(config)).catch((error: NodeJS.ErrnoException) => {
+    if (error.code === 'ENOENT') return []
+    throw error
+  })
+  return names.filter((name) => name.startsWith(DROPPED)).map((name) => name.slice(DROPPED.length))
 }
 
 /** Gives a file its next name, lastingly. What had that name is replaced. */

@@ -10,10 +10,12 @@
  */
 import type { Readable } from 'node:stream'
 import type { Cloud } from '../cloud.ts'
+import { syncDirectory } from '../host/durable-file.ts'
 import { ApiError } from '../http/api-error.ts'
 import type { Caller } from '../http/policy.ts'
 import { admitImage, RefusedImageError } from './admit-image.ts'
 import type { SentRange } from './content-range.ts'
+import type { Verdict } from './formats/verdict.ts'
 import { assertImageBytes } from './image-quotas.ts'
 import { getOwnImage } from './image-store.ts'
 import { bytesOf, UploadAbortedError, type UploadSession } from './image-uploads.ts'
@@ -21,7 +23,14 @@ import { isBeingMade } from './image-writer.ts'
 import { pump, StalledError, TooManyBytesError } from './pump.ts'
 import { ImageReceiver, NoRoomError, type Received } from './receive-image.ts'
 import { columnsOf, publishImage, requeueImage } from './settle-image.ts'
-import { ensureUploadsDirectory, hasRoomFor, moveUpload, removeUpload, uploadFile } from './upload-files.ts'
+import {
+  ensureUploadsDirectory,
+  hasRoomFor,
+  moveUpload,
+  removeUpload,
+  uploadFile,
+  uploadsDirectory,
+} from './upload-files.ts'
 
 /** How long a client that sends parts may be away until others may arrive in its place, in milliseconds. */
 const PLACE_MS = 5 * 60_000
@@ -71,8 +80,7 @@ export async function acceptUpload(cloud: Cloud, caller: Caller, wish: UploadWis
       isKept = true
       keep(cloud, session)
     } else {
-      await cloud.imageUploads.close(session)
-      await requeueImage(cloud, image.id, error instanceof RefusedImageError ? error.verdict : undefined)
+      await dropSession(cloud, session, error instanceof RefusedImageError ? error.verdict : undefined)
     }
     throw inCallersTerms(error)
   } finally {
@@ -90,8 +98,8 @@ async function findSession(cloud: Cloud, { imageId, range }: UploadWish): Promis
   const here = bytesOf(session)
   if (range.from === 0 && here !== 0) {
     // The client begins again.
-    await cloud.imageUploads.end(session)
-    await requeueImage(cloud, imageId)
+    session.isBusy = true
+    await dropSession(cloud, session)
     return undefined
   }
   if (range.from !== here || range.total !== session.totalBytes) {
@@ -128,6 +136,7 @@ async function beginSession(cloud: Cloud, projectId: string, wish: UploadWish): 
     session.totalBytes = range?.total
     session.receiver = await ImageReceiver.begin(uploadFile(cloud.config, imageId, 'part'))
     hasFile = true
+    await syncDirectory(uploadsDirectory(cloud.config))
     await cloud.db.transaction(async (tx) => {
       const { numUpdatedRows } = await tx
         .updateTable('images')
@@ -213,22 +222,32 @@ async function stage(cloud: Cloud, session: UploadSession, received: Received): 
 /** Lets a session wait for the next part: for a while in its place, and then as a file only. @returns its bytes. */
 function keep(cloud: Cloud, session: UploadSession): number {
   const { imageUploads, clock, log } = cloud
-  const giveUp = async () => {
+  const { imageId } = session
+  const end = () => {
     if (session.isBusy) return
-    await imageUploads.end(session)
-    await requeueImage(cloud, session.imageId)
+    session.isBusy = true
+    dropSession(cloud, session).catch((error) => log.error({ err: error, imageId }, 'an upload could not be given up'))
   }
-  const failed = (error: unknown) =>
-    log.error({ err: error, imageId: session.imageId }, 'an upload could not be given up')
   session.isBusy = false
   session.cancelExpiry = clock.after(PLACE_MS, () => {
-    session.cancelExpiry = clock.after(RESUME_MS - PLACE_MS, () => giveUp().catch(failed))
+    session.cancelExpiry = clock.after(RESUME_MS - PLACE_MS, end)
     imageUploads.park(session).catch((error) => {
-      log.info({ err: error, imageId: session.imageId }, 'what a client sent of an image could not be kept')
-      giveUp().catch(failed)
+      log.info({ err: error, imageId }, 'what a client sent of an image could not be kept')
+      end()
     })
   })
   return bytesOf(session)
+}
+
+/** Forgets what came of an image. Nobody else begins before all of it is gone. */
+async function dropSession(cloud: Cloud, session: UploadSession, verdict?: Verdict): Promise<void> {
+  const release = () => cloud.imageUploads.end(session)
+  try {
+    await cloud.imageUploads.close(session)
+    await requeueImage(cloud, session.imageId, { verdict, release })
+  } finally {
+    await release()
+  }
 }
 
 /** Fewer bytes came than were announced. */

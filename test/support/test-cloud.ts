@@ -1,6 +1,6 @@
 /** The one world builder: a whole cloud in this process, on a real database and the memory host. */
 import { randomUUID } from 'node:crypto'
-import { copyFileSync, mkdtempSync, rmSync } from 'node:fs'
+import { copyFileSync, cpSync, existsSync, mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after } from 'node:test'
@@ -135,6 +135,8 @@ export class TestCloud implements AsyncDisposable {
     this.#directory = mkdtempSync(join(tmpdir(), 'novella-test-'))
     this.#killed.push(before)
     copyFileSync(join(before, 'secret.key'), join(this.#directory, 'secret.key'))
+    const uploads = join(before, 'uploads')
+    if (existsSync(uploads)) cpSync(uploads, join(this.#directory, 'uploads'), { recursive: true })
     this.#options = { ...this.#options, config: { ...this.#options.config, database } }
     await this.start()
   }
