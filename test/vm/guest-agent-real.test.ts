@@ -1,6 +1,6 @@
 /** What a host asks of the system inside a guest, seen from inside: by ssh, and by what Debian's own agent answers. */
 import assert from 'node:assert/strict'
-import { readdirSync, writeFileSync } from 'node:fs'
+import { readdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { pino } from 'pino'
@@ -11,17 +11,10 @@ import { newId } from '../../src/lib/ids.ts'
 import { until } from '../support/until.ts'
 import { run } from './bare-guest.ts'
 import { failsAs, newPort, QemuWorld, withPorts } from './qemu-world.ts'
+import { type Credentials, letsIn, ssh } from './ssh.ts'
 
 const cacheDir = process.env.NOVELLA_CACHE_DIR ?? '/var/cache/novella'
-const SSH = [
-  'StrictHostKeyChecking=no',
-  'UserKnownHostsFile=/dev/null',
-  'ConnectTimeout=10',
-  'NumberOfPasswordPrompts=1',
-]
 const ADDRESS = '10.77.0.10'
-
-type Credentials = { password: string } | { keyFile: string }
 
 /** One real guest with a card, whose agent answers, and ssh into it. */
 async function openGuest() {
@@ -33,38 +26,21 @@ async function openGuest() {
   const { disk, server } = world.newServer('tiny')
   const { serverId } = server
   const port = { ...newPort(serverId), securityGroups: null }
-  const askpass = join(world.directory, 'askpass')
-  writeFileSync(askpass, '#!/bin/sh\nprintf "%s\\n" "$SECRET"\n', { mode: 0o700 })
-
-  const ssh = async (credentials: Credentials, command: string): Promise<string> => {
-    const how =
-      'password' in credentials
-        ? ['-o', 'PreferredAuthentications=password', '-o', 'PubkeyAuthentication=no']
-        : ['-o', 'PreferredAuthentications=publickey', '-o', 'BatchMode=yes', '-i', credentials.keyFile]
-    const secret = 'password' in credentials ? { SECRET: credentials.password } : {}
-    const env = { PATH: process.env.PATH, SSH_ASKPASS: askpass, SSH_ASKPASS_REQUIRE: 'force', ...secret }
-    const options = ['-F', 'none', '-q', ...SSH.flatMap((option) => ['-o', option]), ...how]
-    const enter = ['netns', 'exec', namespaceName(world.dataDir, port.network.networkId)]
-    const { stdout } = await run('ip', [...enter, 'ssh', ...options, `root@${ADDRESS}`, command], {
-      env,
-      timeout: 60_000,
-    })
-    return stdout
+  const login = {
+    namespace: namespaceName(world.dataDir, port.network.networkId),
+    userName: 'root',
+    address: ADDRESS,
   }
   const guest = {
     world,
     serverId,
     port,
     logged,
-    ssh,
+    ssh: (credentials: Credentials, command: string) => ssh(login, credentials, command),
+    letsIn: (credentials: Credentials) => letsIn(login, credentials),
     get driver(): QemuDriver {
       return world.driver
     },
-    letsIn: (credentials: Credentials): Promise<boolean> =>
-      ssh(credentials, 'echo in').then(
-        (text) => text === 'in\n',
-        () => false,
-      ),
     /** A new key pair's file. */
     async makeKey(name: string): Promise<{ keyFile: string; publicKey: string }> {
       const keyFile = join(world.directory, name)
