@@ -29,6 +29,8 @@ export interface ImageSubject {
 }
 
 const DEADLINE_MS = 12 * 3_600_000
+/** How long a download may take, in milliseconds: a server that sends a byte now and then would never end. */
+const LONGEST_DOWNLOAD_MS = 6 * 3_600_000
 /** How long a download waits for others to end before it looks again, in milliseconds. */
 const CROWD_PAUSE_MS = 5_000
 
@@ -102,6 +104,11 @@ export function importImage(parts: ImageActionParts): Action<ImportInput, Step, 
   async function download(image: Row<'images'>, uri: string): Promise<Received> {
     const session = imageUploads.begin(image.id, image.projectId ?? '')
     const ending = new AbortController()
+    const cancelLate = clock.after(LONGEST_DOWNLOAD_MS, () => {
+      const late = new WebDownloadError(`The download took more than ${LONGEST_DOWNLOAD_MS / 3_600_000} hours.`)
+      session.interrupt?.(late)
+      ending.abort(late)
+    })
     try {
       const inside = readInside(config.webDownloadInside)
       const { body, lengthBytes = 0 } = await openDownload(uri, { inside, signal: ending.signal })
@@ -115,6 +122,7 @@ export function importImage(parts: ImageActionParts): Action<ImportInput, Step, 
       await moveUpload(config, image.id, 'part', 'staged')
       return received
     } finally {
+      cancelLate()
       // What is left of it is not wanted.
       ending.abort()
       await imageUploads.end(session)

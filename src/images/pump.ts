@@ -18,6 +18,8 @@ export class StalledError extends Error {
 /** More comes than there may be. */
 export class TooManyBytesError extends Error {
   override readonly name = 'TooManyBytesError'
+  /** Asked again, it would be as much. */
+  readonly isFinal = true
 }
 
 /**

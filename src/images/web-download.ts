@@ -68,6 +68,13 @@ export async function openDownload(
     const answer = await ask(url, await checkedAddress(url, options), options)
     const { statusCode = 0, headers } = answer
     if (statusCode === 200) {
+      const encoding = headers['content-encoding'] ?? 'identity'
+      if (encoding.toLowerCase() !== 'identity') {
+        answer.destroy()
+        throw new WebDownloadError(
+          'The server sends the image compressed on the way; only images as they are are taken.',
+        )
+      }
       const length = Number(headers['content-length'] ?? Number.NaN)
       return { body: answer, lengthBytes: Number.isSafeInteger(length) ? length : undefined }
     }
@@ -120,7 +127,7 @@ function ask(url: URL, address: string, { signal }: WebDownloadOptions): Promise
       host: address,
       port: portOf(url),
       path: `${url.pathname}${url.search}`,
-      headers: { host: url.host, accept: '*/*', 'user-agent': 'novella' },
+      headers: { host: url.host, accept: '*/*', 'accept-encoding': 'identity', 'user-agent': 'novella' },
       ...(isTls && !isIP(host) ? { servername: host } : {}),
       agent: false,
       signal,

@@ -3,6 +3,7 @@ import assert from 'node:assert/strict'
 import { randomBytes } from 'node:crypto'
 import { createServer, type RequestListener } from 'node:http'
 import { describe, test } from 'node:test'
+import { gzipSync } from 'node:zlib'
 import { goodQcow2, goodRaw } from '../support/good-images.ts'
 import {
   assertImageFault,
@@ -15,6 +16,7 @@ import {
 } from '../support/image-requests.ts'
 import { sharedCloud } from '../support/shared-cloud.ts'
 import { type Client, DATABASES } from '../support/test-cloud.ts'
+import { until } from '../support/until.ts'
 
 const importIt = (client: Client, id: string, method: object) =>
   client.post(`//image/v2/images/${id}/import`, { method }, JSON_PLEASE)
@@ -192,5 +194,60 @@ describe('web-download', () => {
       await assertQueued(cloud, cloud.member, id)
     }
     assert.equal(secrets, 0)
+  })
+
+  test('takes no more than there may be, nothing compressed, and no longer than six hours', async () => {
+    const cloud = shared()
+    const before = cloud.cloud.config.quotaImageGib
+    let asked = 0
+    let sent = 0
+    const trickling = Promise.withResolvers<void>()
+    await using mirror = await serve(({ url }, answer) => {
+      asked++
+      if (url === '/compressed') {
+        answer.writeHead(200, { 'content-encoding': 'gzip' }).end(gzipSync(Buffer.alloc(1_000_000)))
+      } else if (url === '/slow') {
+        answer.writeHead(200)
+        answer.write('x')
+        trickling.resolve()
+      } else {
+        const piece = Buffer.alloc(64 * 1024)
+        const more = () => {
+          while (!answer.destroyed && answer.write(piece)) sent += piece.length
+        }
+        answer.on('drain', more)
+        more()
+      }
+    })
+    const used = (await cloud.cloud.db.read.selectFrom('images').select('sizeBytes').execute()).reduce(
+      (sum, { sizeBytes }) => sum + Number(sizeBytes ?? 0),
+      0,
+    )
+    const quotaImageGib = (used + 3_000_000) / 1024 ** 3
+    Object.assign(cloud.cloud.config, { webDownloadInside: mirror.at, quotaImageGib })
+    for (const [path, why] of [
+      ['/endless', /More than \d+ bytes come/],
+      ['/compressed', /compressed/],
+      ['/slow', /6 hours/],
+    ] as const) {
+      asked = 0
+      const id = await createImage(cloud.member)
+      const uri = `http://${mirror.at}${path}`
+      assert.equal((await importIt(cloud.member, id, { name: 'web-download', uri })).statusCode, 202)
+      if (path === '/slow') {
+        await trickling.promise
+        const receiver = () => cloud.cloud.imageUploads.find(id)?.receiver
+        await until('the first byte is here', () => receiver() !== undefined)
+        cloud.clock.advance(6 * 3_600_000 + 1)
+      }
+      await until('it is given up', async () => (await show(cloud.member, id)).status === 'queued')
+      assert.match(String((await show(cloud.member, id)).novella_refusal), why)
+      await assertQueued(cloud, cloud.member, id)
+      assert.equal(asked, 1, 'it is not asked for once more')
+      assert.equal(cloud.cloud.imageUploads.find(id), undefined)
+    }
+    // What connections hold on both sides comes on top.
+    assert.ok(sent < 40_000_000, `${sent} bytes were sent`)
+    Object.assign(cloud.cloud.config, { quotaImageGib: before })
   })
 })
