@@ -94,8 +94,8 @@ export class TenantCloud implements AsyncDisposable {
     return router.id
   }
 
-  /** Asks for a server with one card; not yet up. */
-  async makeServer(name: string, networkId: string, wish: object = {}): Promise<string> {
+  /** Asks for a server with one card; not yet up. @param more besides that. */
+  async makeServer(name: string, networkId: string, wish: object = {}, more: object = {}): Promise<string> {
     const { flavors } = await this.client.get('/flavors')
     const { images } = (await (
       await fetch(`${this.#base}/v2/images?name=tiny`, { headers: { 'x-auth-token': this.client.token } })
@@ -107,6 +107,7 @@ export class TenantCloud implements AsyncDisposable {
         imageRef: images[0]?.id,
         key_name: 'mine',
         networks: [{ uuid: networkId, ...wish }],
+        ...more,
       },
     })
     if (status !== 202) throw new Error(`create ${name}: ${status} ${JSON.stringify(body)}`)

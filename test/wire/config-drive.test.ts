@@ -129,7 +129,7 @@ for (const database of DATABASES) {
       const cloud = shared()
       const before = (await cloud.member.get('/servers')).json().servers.length
       const file = (path: string, contents = 'YQ==') => ({ path, contents })
-      const refused: [object, number, RegExp][] = [
+      const refused: [Record<string, unknown>, number, RegExp][] = [
         [{ config_drive: 'maybe' }, 400, /config_drive/],
         [{ config_drive: 1 }, 400, /config_drive/],
         [{ personality: [file('/a', 'YQ')] }, 400, /personality\.0\.contents must be base64/],
