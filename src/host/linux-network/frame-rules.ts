@@ -14,6 +14,12 @@ export const receiverMark = (number: number): string => hex(number)
 
 const hex = (value: number): string => `0x${value.toString(16)}`
 
+/**
+ * How often a guest may connect to metadata, the burst for two boots of cloud-init: what is beyond it costs this machine
+ * no more than a look. Each port has a chain of its own, and so a limit.
+ */
+const FEW_CONNECTIONS = `ip daddr ${METADATA_ADDRESS} tcp dport 80 tcp flags & (syn | ack) == syn limit rate over 25/second burst 250 packets drop`
+
 /** Messages of routers. A guest that sends them would become the way of all others. */
 export const ROUTER_MESSAGES = 'icmpv6 type { nd-router-advert, nd-redirect }'
 
@@ -25,7 +31,12 @@ export const toPortRules = ({ number, isUp }: HeldPort): string[] =>
 export function fromPortRules(port: HeldPort, speaksIpv6: boolean): string[] {
   if (!port.isUp) return ['drop']
   const mark = `meta mark set ${senderMark(port.number)}`
-  return [mark, ...(port.antiSpoofing ? ownFrames(port, speaksIpv6) : anyFrames(port, speaksIpv6)), 'drop']
+  return [
+    mark,
+    FEW_CONNECTIONS,
+    ...(port.antiSpoofing ? ownFrames(port, speaksIpv6) : anyFrames(port, speaksIpv6)),
+    'drop',
+  ]
 }
 
 /** Without anti-spoofing any address may be used, but still not to read another guest's metadata. */

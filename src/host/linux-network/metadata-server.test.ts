@@ -26,6 +26,8 @@ async function openServer() {
       return ok
     },
     log,
+    // Stands still, so that no guest gets questions back while the machine is slow.
+    () => 0,
   )
   await once(server.listen(0, '127.0.0.1'), 'listening')
   const { port } = server.address() as AddressInfo
@@ -105,4 +107,22 @@ test('a guest holds sixteen connections at most', async () => {
   const guests = Array.from({ length: 17 }, () => metadata.guest('127.0.0.2'))
   await until('one is cut off', () => guests.some(({ isClosed }) => isClosed))
   assert.equal(guests.filter(({ isClosed }) => !isClosed).length, 16)
+})
+
+test('a guest that asks without end is told to wait, and loses its connection; its neighbour is answered', async () => {
+  await using metadata = await openServer()
+  metadata.open()
+  const flood = metadata.guest('127.0.0.2')
+  let sent = 0
+  while (!flood.isClosed && sent < 300) {
+    sent += 1
+    flood.socket.write(GET)
+    await until('it is answered', () => flood.isClosed || flood.heard.split('HTTP/1.1 ').length > sent)
+  }
+  assert.match(flood.heard, /HTTP\/1\.1 429 .*\r\nretry-after: 1\r\n/)
+  assert.equal(metadata.asked.length, 200)
+
+  const honest = metadata.guest('127.0.0.3')
+  honest.socket.write(GET)
+  await until('it is answered', () => honest.heard.includes('200 OK'))
 })

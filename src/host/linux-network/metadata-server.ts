@@ -1,13 +1,14 @@
 /**
  * The HTTP side of metadata, written for callers that may mean harm: guests share this process with the whole cloud.
- * Bounded are the connections of a guest and of a network, what is answered at once (open-questions.ts), and the size
- * and duration of each request. Who pipelines is cut off: no client that asks for metadata does, and a few kilobytes
+ * Bounded are the connections of a guest and of a network, what is answered at once (open-questions.ts), how often a
+ * guest asks (guest-rates.ts), and the size and duration of each request; nft-rules.ts bounds how often it connects. Who pipelines is cut off: no client that asks for metadata does, and a few kilobytes
  * would hold a thousand questions.
  */
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
 import type { Socket } from 'node:net'
 import type { Logger } from 'pino'
 import type { MetadataAnswer, MetadataQuestion } from '../host-driver.ts'
+import { GuestRates } from './guest-rates.ts'
 import { OpenQuestions } from './open-questions.ts'
 
 /** What one guest, and all of a network, may hold open at once. */
@@ -29,16 +30,27 @@ const IDLE_MS = 30_000
 
 export type AnswerMetadata = (question: MetadataQuestion) => Promise<MetadataAnswer>
 
-/** The server of one network, not listening. A rejection of `answerMetadata` becomes a 500 that says nothing. */
-export function createMetadataServer(networkId: string, answerMetadata: AnswerMetadata, log: Logger): Server {
+/**
+ * The server of one network, not listening. A rejection of `answerMetadata` becomes a 500 that says nothing.
+ * @param now a clock that only goes on, in milliseconds.
+ */
+export function createMetadataServer(
+  networkId: string,
+  answerMetadata: AnswerMetadata,
+  log: Logger,
+  now: () => number = () => performance.now(),
+): Server {
   const busy = new WeakSet<Socket>()
   const open = new OpenQuestions()
+  const rates = new GuestRates()
 
   const ask = async (request: IncomingMessage): Promise<MetadataAnswer> => {
     const body = await readBody(request)
     if (!body) return refusal(413, 'Payload Too Large')
     const ipAddress = request.socket.remoteAddress
     if (ipAddress === undefined) return refusal(400, 'Bad Request') // cut off while it sent the body
+    const waitS = rates.take(ipAddress, now())
+    if (waitS > 0) return refusal(429, 'Too many questions', { 'retry-after': String(waitS) })
     if (!open.enter(ipAddress)) return refusal(503, 'Too many questions at once', { 'retry-after': '1' })
     const { method = 'GET', url = '/', headers } = request
     try {

@@ -52,6 +52,10 @@ const named = (groupId: string, change: Partial<SecurityGroupPlan> = {}): Securi
   ...change,
 })
 
+/** How often a port may open a connection to the metadata service. */
+const FEW_CONNECTIONS =
+  'ip daddr 169.254.169.254 tcp dport 80 tcp flags & (syn | ack) == syn limit rate over 25/second burst 250 packets drop'
+
 test('a tap passes its own frames only, and writes its number as the sender', () => {
   const ruleset = filters(holding(examplePort(1), examplePort(2)))
   assert.deepEqual(rulesOf(ruleset, 'bridge from_guest'), [
@@ -65,6 +69,7 @@ test('a tap passes its own frames only, and writes its number as the sender', ()
   ])
   assert.deepEqual(rulesOf(ruleset, 'bridge from_2'), [
     'meta mark set 0x20000',
+    FEW_CONNECTIONS,
     'ether saddr != { fa:16:3e:00:00:02 } drop',
     'ether saddr fa:16:3e:00:00:02 arp saddr ether fa:16:3e:00:00:02 arp saddr ip { 0.0.0.0, 10.0.0.12 } accept',
     'ether type != ip drop',
@@ -80,6 +85,7 @@ test('a tap passes its own frames only, and writes its number as the sender', ()
 test('without anti-spoofing any address passes, but not to the metadata service', () => {
   assert.deepEqual(rulesOf(filters(holding(examplePort(1, { antiSpoofing: false }))), 'bridge from_1'), [
     'meta mark set 0x10000',
+    FEW_CONNECTIONS,
     'ether type ip ip saddr != { 10.0.0.11 } ip daddr 169.254.169.254 drop',
     'ether type { ip, arp } accept',
     'drop',
