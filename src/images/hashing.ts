@@ -25,14 +25,19 @@ export async function hashFile(file: string): Promise<ImageHashes> {
 }
 
 async function hashHere(path: string): Promise<ImageHashes> {
-  const [md5, sha512] = [createHash('md5'), createHash('sha512')]
+  const hashes = [createHash('md5'), createHash('sha512')] as const
   await using file = await open(path, 'r')
-  const piece = Buffer.allocUnsafe(PIECE_BYTES)
-  for (;;) {
-    const { bytesRead } = await file.read(piece)
-    if (bytesRead === 0) return { md5: md5.digest('hex'), sha512: sha512.digest('hex') }
-    for (const hash of [md5, sha512]) hash.update(piece.subarray(0, bytesRead))
+  let [piece, next] = [Buffer.allocUnsafe(PIECE_BYTES), Buffer.allocUnsafe(PIECE_BYTES)]
+  let { bytesRead } = await file.read(piece)
+  while (bytesRead > 0) {
+    // The next piece is read meanwhile.
+    const reading = file.read(next)
+    for (const hash of hashes) hash.update(piece.subarray(0, bytesRead))
+    bytesRead = (await reading).bytesRead
+    ;[piece, next] = [next, piece]
   }
+  const [md5, sha512] = hashes
+  return { md5: md5.digest('hex'), sha512: sha512.digest('hex') }
 }
 
 function hashOnThread(algorithm: HashWorkerData['algorithm'], file: string): Promise<string> {

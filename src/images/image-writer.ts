@@ -77,8 +77,7 @@ export async function setImageStatus(tx: Tx, imageId: string, status: ImageStatu
  * go after that transaction.
  */
 export async function adoptImageFile(cloud: WriterParts, imageId: string, file: ImageFile): Promise<Save> {
-  const { md5, sha512 } = await hashFile(file.file)
-  await adoptAsUpload(cloud.config, imageId, file.file)
+  const [{ md5, sha512 }] = await Promise.all([hashFile(file.file), adoptAsUpload(cloud.config, imageId, file.file)])
   return async (tx) => {
     const { numUpdatedRows } = await tx
       .updateTable('images')
