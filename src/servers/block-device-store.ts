@@ -18,6 +18,36 @@ const devicesOfOne = prepared((read, { serverId }: { serverId: string }) =>
   read.selectFrom('blockDevices').selectAll().where('serverId', '=', serverId),
 )
 
+/** A disk of a server as its guest can be told of it, by metadata for instance. */
+export interface DeviceFact {
+  /** `/dev/vdb`: a wish that the guest may not follow. */
+  deviceName: string
+  /** Null: the bus that the image's `hw_disk_bus` says, see busOf in disk-places.ts. */
+  diskBus: BlockDevice['diskBus']
+  deviceType: BlockDevice['deviceType']
+  tag: string | null
+  content: BlockDevice['content']
+  bootIndex: number | null
+  volumeId: string | null
+  /** By which a guest finds the disk for sure. */
+  serial: string
+}
+
+/**
+ * What is to be told of a server's disks, besides its image's: for metadata's `devices` and `block-device-mapping`. In
+ * the order of their device names.
+ */
+export async function listDeviceFacts(read: Reader, serverId: string): Promise<DeviceFact[]> {
+  return (await listBlockDevices(read, serverId)).map((device) => {
+    const { id, deviceName, diskBus, deviceType, tag, content, bootIndex, volumeId } = device
+    const serial = (volumeId ?? id).slice(0, SERIAL_LETTERS)
+    return { deviceName, diskBus, deviceType, tag, content, bootIndex, volumeId, serial }
+  })
+}
+
+/** How much of an id guests see as a serial number; see src/host/qemu/disk-args.ts. */
+const SERIAL_LETTERS = 20
+
 /** The volumes of these servers, in one question: ids in the order of their device names, by server. */
 export async function listVolumesOf(read: Reader, serverIds: readonly string[]): Promise<Map<string, string[]>> {
   const [first] = serverIds

@@ -112,8 +112,8 @@ const briefView = ({ id, volumeId, serverId, status }: Attachment) => ({
 
 const attachmentView = (attachment: Attachment) => ({
   ...briefView(attachment),
-  attach_mode: 'rw',
+  attach_mode: attachment.isReadOnly === 1 ? 'ro' : 'rw',
   attached_at: attachment.attachedAt === null ? '' : timestampB(attachment.attachedAt),
   detached_at: '',
-  connection_info: {},
+  connection_info: { access_mode: attachment.isReadOnly === 1 ? 'ro' : 'rw' },
 })

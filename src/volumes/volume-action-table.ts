@@ -35,6 +35,9 @@ export const VOLUME_ACTIONS: Record<string, VolumeActionRow> = {
         `The new size of volume ${volume.id} must be larger than ${volume.sizeGib} GiB, not ${newSizeGib} GiB.`,
       )
     }
+    if (volume.isReadOnly === 1 && volume.status === 'in-use') {
+      throw new ApiError('badRequest', `Volume ${volume.id} is read-only; detach it to extend it.`)
+    }
     const typeName = (await readTypeNames(tx)).get(volume.typeId) ?? ''
     await assertVolumeSize(cloud, tx, volume.projectId, newSizeGib)
     await assertVolumeQuota(cloud, tx, volume.projectId, { gigabytes: newSizeGib - volume.sizeGib, typeName })

@@ -125,6 +125,32 @@ test('what comes while a guest runs is of the kind that its machine has', async 
   assert.deepEqual(await world.readAttached(serverId), [])
 })
 
+test('disks are on the buses they ask for, as CDs too, and a guest cannot write to those it may only read', async () => {
+  await using opened = await openWorld()
+  const { world } = opened
+  const [cd, fixed, later] = [await opened.newVolume(), await opened.newVolume(), await opened.newVolume()]
+  const disks: ServerDisk[] = [
+    { ...cd, bus: 'sata', isCd: true },
+    { ...fixed, device: 'vdc', bus: 'scsi', isReadOnly: true },
+  ]
+  const { serverId } = await opened.newServer({}, { disks })
+  await world.untilUp(serverId)
+  await world.driver.ensureAttached(serverId, { ...later, device: 'vdd', bus: 'virtio', isReadOnly: true })
+  const { typeOf } = await opened.readMachine(serverId)
+  assert.deepEqual(
+    [cd, fixed, later].map(({ diskId }) => typeOf(`disk-${diskId}`)),
+    ['ide-cd', 'scsi-hd', 'virtio-blk-pci'],
+  )
+  const blocks = readObjects(await world.askTools(serverId, 'query-block', {}))
+  const isReadOnly = (diskId: string): unknown =>
+    (blocks.find(({ qdev }) => String(qdev).includes(diskId))?.inserted as Record<string, unknown> | undefined)?.ro
+  assert.deepEqual(
+    [cd, fixed, later].map(({ diskId }) => isReadOnly(diskId)),
+    [true, true, true],
+  )
+  await assert.rejects(world.driver.removeAttached(serverId, cd.diskId), failsAs('startFailed', /IDE or SATA/))
+})
+
 test('a machine that takes nothing while it runs says so, and the volume stays free', async () => {
   await using opened = await openWorld()
   const { world } = opened

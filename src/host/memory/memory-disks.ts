@@ -7,6 +7,7 @@ import {
   type ImagePlan,
   MOST_DISKS,
   type ServerDisk,
+  STANDING_IMAGE,
   type StoredDisks,
   type VolumePlan,
   type VolumeSource,
@@ -39,7 +40,13 @@ export class MemoryDisks implements VolumeBackend {
   }
 
   async ensureImage({ imageId }: ImagePlan): Promise<void> {
+    this.#demandNewImage(imageId)
     this.#machine.images.add(imageId)
+  }
+
+  #demandNewImage(imageId: string): void {
+    this.#collect()
+    if (this.#machine.removedBases.has(imageId)) throw new HostError('badImage', STANDING_IMAGE)
   }
 
   async removeImage(imageId: string): Promise<void> {
@@ -49,6 +56,7 @@ export class MemoryDisks implements VolumeBackend {
 
   async ensureImageOf(imageId: string, origin: ImageOrigin): Promise<ImageFile> {
     if (this.#filesDir === undefined) throw new HostError('missing', 'This host has no place for images.')
+    this.#demandNewImage(imageId)
     const file = join(this.#filesDir, imageId, 'disk.qcow2')
     if (!existsSync(file)) {
       const virtualBytes = this.#sizeOf(origin) * GIB
@@ -137,6 +145,9 @@ export class MemoryDisks implements VolumeBackend {
     const server = this.#machine.servers.get(serverId)
     if (server?.power !== 'on' || server.disks.has(disk.diskId)) return
     this.#demandUsable(disk)
+    if (disk.bus === 'ide' || disk.bus === 'sata') {
+      throw new HostError('startFailed', 'The server takes no disks on IDE or SATA while it runs.')
+    }
     if (server.disks.size >= MOST_DISKS) throw new HostError('startFailed', 'The server takes no more disks.')
     server.disks.set(disk.diskId, disk)
   }

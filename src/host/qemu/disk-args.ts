@@ -26,9 +26,10 @@ export const diskIds = (diskId: string): { node: string; device: string; serial:
 })
 
 /** The node of a disk: its files by name, and what the guest discards, or writes as zeros, given back to the host. */
-export const diskNode = (node: string, { file, base }: StoredVolume) => ({
+export const diskNode = (node: string, { file, base }: StoredVolume, isReadOnly = false) => ({
   driver: 'qcow2',
   'node-name': node,
+  ...(isReadOnly ? { 'read-only': true } : {}),
   discard: 'unmap',
   'detect-zeroes': 'unmap',
   file: { driver: 'file', filename: file, discard: 'unmap' },
@@ -43,6 +44,10 @@ export const diskNode = (node: string, { file, base }: StoredVolume) => ({
         },
 })
 
+/** Whether its files are opened so that nobody writes to them. */
+export const isReadOnly = (disk: Pick<ServerDisk, 'isCd' | 'isReadOnly'>): boolean =>
+  disk.isCd === true || disk.isReadOnly === true
+
 /** A disk as QEMU makes it, at its start or in a guest that runs. */
 export const diskDevice = (diskId: string, { driver, ...where }: DiskPlace, bootindex?: number) => {
   const { node, device, serial } = diskIds(diskId)
@@ -51,8 +56,9 @@ export const diskDevice = (diskId: string, { driver, ...where }: DiskPlace, boot
 }
 
 /** A disk that a machine starts with. */
-export function diskArgs(diskId: string, stored: StoredVolume, place: DiskPlace, bootindex?: number): string[] {
-  const node = JSON.stringify(diskNode(diskIds(diskId).node, stored))
+export function diskArgs(disk: ServerDisk, stored: StoredVolume, place: DiskPlace, bootindex?: number): string[] {
+  const { diskId } = disk
+  const node = JSON.stringify(diskNode(diskIds(diskId).node, stored, isReadOnly(disk)))
   return ['-blockdev', node, '-device', words(diskDevice(diskId, place, bootindex))]
 }
 

@@ -9,10 +9,10 @@ import { setTimeout as pause } from 'node:timers/promises'
 import { HostError } from '../host-driver.ts'
 import { MOST_DISKS, type ServerDisk } from '../volume-host.ts'
 import type { StoredVolume } from '../volumes/volume-backend.ts'
-import { DISK_DEVICE_PREFIX, diskDevice, diskIds, diskNode } from './disk-args.ts'
+import { DISK_DEVICE_PREFIX, diskDevice, diskIds, diskNode, isReadOnly } from './disk-args.ts'
 import type { Guest } from './guest.ts'
 import { type Device, findFreePort, readDevices, removeDevice } from './guest-devices.ts'
-import { type DiskPlace, SCSI_CONTROLLER } from './machine-args.ts'
+import { type DiskPlace, SCSI_CONTROLLER, scsiPlace } from './machine-args.ts'
 import { DISK_PORTS } from './qemu-args.ts'
 import { QmpError, readObjects } from './qmp-client.ts'
 
@@ -30,15 +30,16 @@ export async function hasDisk(guest: Guest, diskId: string): Promise<boolean> {
  * Gives a guest that runs a disk it does not have. Its user may open the files.
  * @throws HostError `startFailed` when it takes no more; QmpError, Error of a monitor that does not answer.
  */
-export async function plugDisk(guest: Guest, { diskId }: ServerDisk, stored: StoredVolume): Promise<void> {
+export async function plugDisk(guest: Guest, disk: ServerDisk, stored: StoredVolume): Promise<void> {
   const devices = await readDevices(guest)
+  const { diskId } = disk
   const { node } = diskIds(diskId)
-  const place = await findPlace(guest, devices)
+  const place = await findPlace(guest, devices, disk)
   if (place === undefined || devices.filter(({ name }) => name.startsWith(DISK_DEVICE_PREFIX)).length >= MOST_DISKS) {
     throw new HostError('startFailed', `The server takes no more disks: it has ${MOST_DISKS} at most.`)
   }
   await removeNode(guest, node)
-  await guest.execute('blockdev-add', diskNode(node, stored))
+  await guest.execute('blockdev-add', diskNode(node, stored, isReadOnly(disk)))
   try {
     await guest.execute('device_add', diskDevice(diskId, place))
   } catch (error) {
@@ -47,16 +48,22 @@ export async function plugDisk(guest: Guest, { diskId }: ServerDisk, stored: Sto
   }
 }
 
-/** Where a disk goes in a guest that runs; undefined when it takes no more. Its other disks tell which bus it wants. */
-async function findPlace(guest: Guest, devices: readonly Device[]): Promise<DiskPlace | undefined> {
-  if (devices.some(isFixed)) throw noHotPlug('takes no disks')
-  if (devices.some(({ name }) => name === SCSI_CONTROLLER)) return { driver: 'scsi-hd', bus: `${SCSI_CONTROLLER}.0` }
-  const bus = await findFreePort(guest, devices, DISK_PORTS)
-  return bus === undefined ? undefined : { driver: 'virtio-blk-pci', bus }
+/** Where a disk goes in a guest that runs; undefined when it takes no more. Without a wish its other disks tell. */
+async function findPlace(
+  guest: Guest,
+  devices: readonly Device[],
+  { bus, isCd }: ServerDisk,
+): Promise<DiskPlace | undefined> {
+  if (bus === 'ide' || bus === 'sata' || (bus === undefined && devices.some(isFixed))) throw noHotPlug('takes no disks')
+  const hasScsi = devices.some(({ name }) => name === SCSI_CONTROLLER)
+  if (bus === 'scsi' && !hasScsi) throw new HostError('startFailed', 'The server has no SCSI controller.')
+  if (bus === 'scsi' || (bus === undefined && hasScsi)) return scsiPlace(isCd === true)
+  const port = await findFreePort(guest, devices, DISK_PORTS)
+  return port === undefined ? undefined : { driver: 'virtio-blk-pci', bus: port }
 }
 
 /** IDE and SATA disks, which QEMU neither gives nor takes while a guest runs. */
-const isFixed = ({ type }: Device): boolean => type === 'child<ide-hd>'
+const isFixed = ({ type }: Device): boolean => type === 'child<ide-hd>' || type === 'child<ide-cd>'
 
 const noHotPlug = (what: string): HostError =>
   new HostError('startFailed', `The server ${what} while it runs: its image asks for disks on IDE or SATA.`)

@@ -36,31 +36,48 @@ export interface DiskPlace {
   unit?: number
 }
 
+/** What a disk is plugged into, and whether as a CD. */
+export interface DiskKind {
+  bus: HardwarePlan['diskBus']
+  isCd: boolean
+}
+
 /**
  * Where a disk goes that the machine starts with.
- * @param index of the disk among all, from 0, in the order in which the guest names them.
- * @param rootPort what q35 has for a virtio disk of this index; undefined: no more.
+ * @param index of the disk among those on its bus, from 0, in the order in which the guest names them.
+ * @param rootPort what q35 has for a virtio disk; undefined: no more.
  * @throws HostError `startFailed` for a bus that the machine does not have, or that takes no more disks.
  */
-export function diskPlace(hardware: HardwarePlan, index: number, rootPort: string | undefined): DiskPlace {
-  const { machine, diskBus } = hardware
-  switch (diskBus) {
+export function diskPlace(
+  { machine }: Pick<HardwarePlan, 'machine'>,
+  { bus, isCd }: DiskKind,
+  index: number,
+  rootPort: string | undefined,
+): DiskPlace {
+  const ide = isCd ? 'ide-cd' : 'ide-hd'
+  switch (bus) {
     case 'scsi':
-      return { driver: 'scsi-hd', bus: `${SCSI_CONTROLLER}.0` }
+      return scsiPlace(isCd)
     case 'ide':
       if (machine !== 'pc') throw noIde()
       if (index >= IDE_DISKS) throw noMore('IDE', IDE_DISKS)
-      return { driver: 'ide-hd', bus: `ide.${index >> 1}`, unit: index & 1 }
+      return { driver: ide, bus: `ide.${index >> 1}`, unit: index & 1 }
     case 'sata':
       if (index >= SATA_DISKS) throw noMore('SATA', SATA_DISKS)
-      return { driver: 'ide-hd', bus: `${machine === 'pc' ? 'ahci0' : 'ide'}.${index}` }
+      return { driver: ide, bus: `${machine === 'pc' ? 'ahci0' : 'ide'}.${index}` }
     case 'virtio': {
-      const bus = machine === 'pc' ? PCI_BUS : rootPort
-      if (bus === undefined) throw new Error(`disk ${index} has no root port`)
-      return { driver: 'virtio-blk-pci', bus }
+      if (isCd) throw new HostError('startFailed', 'There are no CDs on virtio.')
+      const port = machine === 'pc' ? PCI_BUS : rootPort
+      if (port === undefined) throw new Error(`disk ${index} has no root port`)
+      return { driver: 'virtio-blk-pci', bus: port }
     }
   }
 }
+
+export const scsiPlace = (isCd: boolean): DiskPlace => ({
+  driver: isCd ? 'scsi-cd' : 'scsi-hd',
+  bus: `${SCSI_CONTROLLER}.0`,
+})
 
 const noIde = (): HostError =>
   new HostError(
@@ -71,10 +88,10 @@ const noIde = (): HostError =>
 const noMore = (name: string, most: number): HostError =>
   new HostError('startFailed', `The image asks for disks on ${name}, which takes ${most} of them; the server has more.`)
 
-/** The controller that disks need besides what the machine has. */
-export function diskController({ machine, diskBus }: HardwarePlan): string[] {
-  if (diskBus === 'scsi') return ['-device', `virtio-scsi-pci,id=${SCSI_CONTROLLER}`]
-  return diskBus === 'sata' && machine === 'pc' ? ['-device', 'ahci,id=ahci0'] : []
+/** The controllers that disks on these buses need besides what the machine has. */
+export function diskControllers({ machine }: HardwarePlan, buses: ReadonlySet<HardwarePlan['diskBus']>): string[] {
+  const scsi = buses.has('scsi') ? ['-device', `virtio-scsi-pci,id=${SCSI_CONTROLLER}`] : []
+  return buses.has('sata') && machine === 'pc' ? [...scsi, '-device', 'ahci,id=ahci0'] : scsi
 }
 
 /** Where a card goes. @param rootPort what q35 has for it. */

@@ -205,6 +205,37 @@ const machines: { says: string; change: Partial<HardwarePlan>; about: RegExp; ex
   { says: 'no port for the agent', change: { hasAgent: false }, about: /serial-pci|virtserialport/, expected: [] },
 ]
 
+test('qemuArgs: disks are on the bus they ask for, CDs are CDs, and what is read-only cannot be written', () => {
+  const { plan: made, ...rest } = machine({})
+  const [first] = made.disks
+  const disks = [
+    { ...first, diskId: 'v1', bus: 'scsi' as const, isReadOnly: true as const },
+    { ...first, diskId: 'v2', bus: 'sata' as const, isCd: true as const },
+    { ...first, diskId: 'v3', bus: 'sata' as const },
+  ].map((disk) => ({ kind: 'volume' as const, device: 'any', bootIndex: null, ...disk }))
+  const stored = disks.map(({ diskId }) => ({ file: `/${diskId}`, base: undefined }))
+  const args = qemuArgs({ ...rest, plan: { ...made, disks }, storedDisks: stored })
+  assert.deepEqual(
+    values(args, '-device').filter((device) => /scsi|ide-|virtio-blk/.test(device)),
+    [
+      'virtio-scsi-pci,id=scsi0',
+      'virtio-blk-pci,drive=root,id=vda,bus=rp0,bootindex=1',
+      'driver=scsi-hd,drive=d-v1,id=disk-v1,serial=v1,bus=scsi0.0',
+      'driver=ide-cd,drive=d-v2,id=disk-v2,serial=v2,bus=ide.0',
+      'driver=ide-hd,drive=d-v3,id=disk-v3,serial=v3,bus=ide.1',
+    ],
+  )
+  const nodes = values(args, '-blockdev').map((node) => JSON.parse(node))
+  assert.deepEqual(
+    nodes.filter((node) => node['node-name'] !== 'root').map((node) => [node['node-name'], node['read-only']]),
+    [
+      ['d-v1', true],
+      ['d-v2', true],
+      ['d-v3', undefined],
+    ],
+  )
+})
+
 for (const { says, change, about, expected } of machines) {
   test(`qemuArgs: ${says} where the image says so`, () => {
     const devices = values(qemuArgs(machine(change)), '-device')

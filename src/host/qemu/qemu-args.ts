@@ -6,7 +6,8 @@ import { CONSOLE_FD } from './launch-command.ts'
 import {
   cardBus,
   cardDriver,
-  diskController,
+  type DiskKind,
+  diskControllers,
   diskPlace,
   type Firmware,
   machineArgs,
@@ -60,7 +61,7 @@ export function qemuArgs(input: QemuInput): string[] {
     ...['-smbios', smbios(plan.serverId)],
     ...directBoot(input.directBoot),
     ...rootPorts(hardware),
-    ...diskController(hardware),
+    ...diskControllers(hardware, new Set([hardware.diskBus, ...plan.disks.map(({ bus }) => bus ?? hardware.diskBus)])),
     ...disks(input),
     ...configDriveArgs(plan, files, CONFIG_DRIVE_PORT),
     ...plan.ports.flatMap((port, index) => card(port, index, input.tapFds[index], hardware)),
@@ -108,14 +109,23 @@ function directBoot(boot: DirectBoot | undefined): string[] {
 function disks({ plan, files, baseDisk, storedDisks }: QemuInput): string[] {
   const order = bootOrder(plan.disks)
   const ports = [ROOT_PORT, ...DISK_PORTS]
-  const place = (index: number) => diskPlace(plan.hardware, index, ports[index])
-  const own = baseDisk === undefined ? [] : rootDisk({ file: files.disk, base: baseDisk }, place(0), order.size + 1)
+  const placed: DiskKind[] = []
+  const place = (kind: DiskKind) => {
+    const index = placed.filter(({ bus }) => bus === kind.bus).length
+    placed.push(kind)
+    return diskPlace(plan.hardware, kind, index, ports[placed.length - 1])
+  }
+  const { diskBus } = plan.hardware
+  const own =
+    baseDisk === undefined
+      ? []
+      : rootDisk({ file: files.disk, base: baseDisk }, place({ bus: diskBus, isCd: false }), order.size + 1)
   // A guest names its disks in the order of their places: the first one is `vda`, whether of an image or a volume.
-  const first = baseDisk === undefined ? 0 : 1
   const others = plan.disks.flatMap((disk, index) => {
     const stored = storedDisks[index]
     if (!stored) throw new Error(`disk ${disk.diskId} is not stored`)
-    return diskArgs(disk.diskId, stored, place(first + index), order.get(disk.diskId))
+    const kind = { bus: disk.bus ?? diskBus, isCd: disk.isCd === true }
+    return diskArgs(disk, stored, place(kind), order.get(disk.diskId))
   })
   return [...own, ...others]
 }
