@@ -96,6 +96,17 @@ test('a password, a key and the clock that are set from outside are true inside'
   const health = await driver.readGuestHealth(serverId)
   assert.ok(Math.abs(health.clockOffsetMs ?? Number.NaN) < 60_000, `${health.clockOffsetMs} ms`)
 
+  // Whoever lets it stand still, by a full disk or a monitor, it is right again when it runs on.
+  const since = Date.now()
+  await guest.world.askTools(serverId, 'stop')
+  assert.equal((await driver.readGuestHealth(serverId)).agent, 'silent')
+  await until('it stood still for a while', () => Date.now() - since > 6_000)
+  await guest.world.askTools(serverId, 'cont')
+  await until('its clock is right again', async () => {
+    const { clockOffsetMs } = await driver.readGuestHealth(serverId)
+    return clockOffsetMs !== null && Math.abs(clockOffsetMs) < 3_000
+  })
+
   const [card] = health.interfaces
   assert.deepEqual([card?.name, card?.macAddress], ['eth0', guest.port.macAddress])
   assert.equal(card?.ipAddresses.includes(ADDRESS), true)

@@ -17,6 +17,7 @@ import { findPid, howItEnded, type RunRecord, readRecord, removeRecord } from '.
 import { type ServerFiles, serverFiles } from './server-files.ts'
 import { closeSockets } from './sockets-directory.ts'
 import { STOPPED_BY_DISK, StalledGuests } from './stalled-guests.ts'
+import { Standstills } from './standstills.ts'
 
 const SWEEP_EVERY_MS = 1_000
 /** A log of QEMU's own that a guest made grow past this is emptied. */
@@ -33,6 +34,8 @@ const NOT_RUN_YET = 'prelaunch'
 /** What QEMU calls a machine that stands still though it was not shut down. Source: QAPI RunState. */
 const STANDING_STILL = ['paused', 'debug', STOPPED_BY_DISK, 'internal-error', 'guest-panicked', 'watchdog', 'save-vm']
 
+const isStandingStill = (status: string | undefined): boolean => status !== undefined && STANDING_STILL.includes(status)
+
 export interface GuestsOptions {
   /** The directory with one directory a server. */
   serversDir: string
@@ -42,6 +45,8 @@ export interface GuestsOptions {
   log: Logger
   /** Something may have changed by itself. */
   nudge: () => void
+  /** A guest runs on that stood still for so long that its clock is wrong. */
+  ranOn: (serverId: string) => void
 }
 
 /** The guests of this host that run, found by what stands on disk and in the process table; and who may boot. */
@@ -55,6 +60,7 @@ export class Guests {
   /** Servers whose monitor did not answer when it was last asked. */
   readonly #silent = new Set<string>()
   readonly #stalled: StalledGuests
+  readonly #standstills = new Standstills()
   #cancelSweep: () => void
   #isReleased = false
 
@@ -135,7 +141,7 @@ export class Guests {
     const guest = this.find(serverId)
     const status = await guest?.readStatus()
     if (guest) this.#watchAnswers(serverId, guest, status)
-    if (guest?.pid !== undefined) return status !== undefined && STANDING_STILL.includes(status) ? 'paused' : 'on'
+    if (guest?.pid !== undefined) return isStandingStill(status) ? 'paused' : 'on'
     return readRecord(files) ? howItEnded(files) : 'off'
   }
 
@@ -179,6 +185,10 @@ export class Guests {
   #onEvent(serverId: string, guest: Guest, { event, data }: QmpEvent): void {
     if (event === 'BLOCK_IO_ERROR' && data.action === 'stop') this.#stalled.note(serverId, guest)
     if (event === 'VSERPORT_CHANGE' && data.id === AGENT_PORT && data.open === true) this.queue.leave(serverId)
+    if (event === 'STOP') this.#standstills.begin(serverId, this.#options.clock.now())
+    if (event === 'RESUME' && this.#standstills.end(serverId, this.#options.clock.now())) {
+      this.#options.ranOn(serverId)
+    }
     if (POWER_EVENTS.includes(event)) this.#options.nudge()
   }
 
@@ -186,6 +196,7 @@ export class Guests {
     this.#running.delete(serverId)
     this.#unbounded.delete(serverId)
     this.#silent.delete(serverId)
+    this.#standstills.end(serverId, 0)
     this.queue.leave(serverId)
     this.#dropCgroups(serverId)
     this.#options.nudge()
@@ -198,6 +209,8 @@ export class Guests {
     const status = await guest.readStatus()
     this.#watchAnswers(serverId, guest, status)
     if (status === NOT_RUN_YET) await guest.letRun()
+    // Since when, nobody saw.
+    if (isStandingStill(status)) this.#standstills.begin(serverId, guest.record.startedAt)
     thawLeftover(this.files(serverId)).catch((error: unknown) =>
       this.#options.log.warn({ err: error, serverId }, 'a guest that was frozen could not be thawed'),
     )

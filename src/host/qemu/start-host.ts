@@ -38,13 +38,6 @@ export async function startHost(options: QemuDriverOptions, nudge: () => void): 
   const choice = { wish: options.accelerator, programs, user, dataDir, log }
   const accelerator = await chooseAccelerator(choice).catch(rejectAsHostError)
   await options.network.start()
-  const guests = new Guests({ serversDir, cgroups, concurrentBoots, clock, log, nudge })
-  const disks = new QemuDisks({ dataDir, imagesDir, serversDir, user, guests, programs, hasServerUsers })
-  await disks.start()
-  guests.findAll()
-  const launcher = new Launcher({
-    ...{ options, guests, disks, programs, accelerator, greeting, serversDir, hasServerUsers },
-  })
   let inquiry: Promise<GuestInquiry> | undefined
   const inquire = (): Promise<GuestInquiry> => {
     inquiry ??= import('./guest-inquiry.ts').then(({ newGuestInquiry }) =>
@@ -52,6 +45,19 @@ export async function startHost(options: QemuDriverOptions, nudge: () => void): 
     )
     return inquiry
   }
+  // Without an agent it keeps the time it has, until it asks somebody else.
+  const ranOn = (serverId: string): void => {
+    inquire()
+      .then(({ talks }) => talks.setGuestClock(serverId))
+      .catch((error: unknown) => log.debug({ err: error, serverId }, 'the clock of a guest that ran on was not set'))
+  }
+  const guests: Guests = new Guests({ serversDir, cgroups, concurrentBoots, clock, log, nudge, ranOn })
+  const disks = new QemuDisks({ dataDir, imagesDir, serversDir, user, guests, programs, hasServerUsers })
+  await disks.start()
+  guests.findAll()
+  const launcher = new Launcher({
+    ...{ options, guests, disks, programs, accelerator, greeting, serversDir, hasServerUsers },
+  })
   return { guests, inquire, disks, launcher, programs, accelerator, serversDir }
 }
 
