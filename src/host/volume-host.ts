@@ -81,11 +81,14 @@ export interface StoredDisks {
 /** Disks besides the one of the image that a server has at most: machines keep places for network cards. */
 export const MOST_DISKS = 7
 
+/** Why a host does not make an image whose id is that of a removed one on which disks lean: they need its bytes. */
+export const STANDING_IMAGE = 'Servers or volumes of a deleted image with this id are still there. Take another id.'
+
 export interface VolumeHost {
   /**
    * Makes an uploaded image usable: converts it into the house format, within limits of processor, memory and size.
    * Never touches an image that is there.
-   * @throws HostError `noSpace`; `badImage` with what is wrong with it.
+   * @throws HostError `noSpace`; `badImage` with what is wrong with it, or `STANDING_IMAGE`.
    */
   ensureImage(image: ImagePlan): Promise<void>
   /** The image as a base goes, as soon as no disk leans on it. */
@@ -93,7 +96,7 @@ export interface VolumeHost {
   /**
    * An image made of the disk that a server boots from or of a volume, flattened, as it is at one moment; a guest that
    * runs goes on, frozen by its agent for that moment where there is one. Never touches an image that is there.
-   * @throws HostError `noSpace`, `noDisk`.
+   * @throws HostError `noSpace`, `noDisk`; `badImage` with `STANDING_IMAGE`.
    */
   ensureImageOf(imageId: string, origin: ImageOrigin): Promise<ImageFile>
 

@@ -166,6 +166,27 @@ export function volumeBackendPromises(name: string, makeWorld: () => Promise<Bac
     assert.deepEqual((await world.backend.readDisks()).imageIds, [])
   })
 
+  promise(
+    'nobody gets the bytes of a removed image that stands for others, and its id is free once they go',
+    async (world) => {
+      const image = await world.newImage()
+      const { imageId } = image
+      await world.backend.ensureImage(image)
+      const volumeId = await newVolume(world, { source: { kind: 'image', imageId } })
+      const other = { kind: 'volume', volumeId: await newVolume(world) } as const
+      await world.backend.removeImage(imageId)
+      await assert.rejects(world.backend.ensureImage(image), failsAs('badImage'))
+      await world.restart()
+      await assert.rejects(world.backend.ensureImageOf(imageId, other), failsAs('badImage'))
+      await world.backend.removeImage(imageId)
+      assert.deepEqual((await world.backend.readDisks()).imageIds, [imageId])
+      await world.backend.removeVolume(volumeId)
+      assert.deepEqual((await world.backend.readDisks()).imageIds, [])
+      await world.backend.ensureImage(image)
+      await newVolume(world, { source: { kind: 'image', imageId } })
+    },
+  )
+
   promise('an image is made of a volume, once, and volumes of it', async (world) => {
     const volumeId = await newVolume(world, { sizeGib: 2 })
     const imageId = newId()

@@ -13,9 +13,17 @@ import { demandSpace } from '../qemu/host-facts.ts'
 import { rejectAsHostError } from '../qemu/host-failure.ts'
 import { KeyedLock } from '../qemu/keyed-lock.ts'
 import { readQcow2Header } from '../qemu/qcow2-header.ts'
-import type { ImageFile, ImageOrigin, ImagePlan, StoredDisks, VolumePlan, VolumeSource } from '../volume-host.ts'
+import {
+  type ImageFile,
+  type ImageOrigin,
+  type ImagePlan,
+  STANDING_IMAGE,
+  type StoredDisks,
+  type VolumePlan,
+  type VolumeSource,
+} from '../volume-host.ts'
 import { Bases } from './bases.ts'
-import { DiskShelf } from './disk-shelf.ts'
+import { DiskShelf, isMarkedRemoved } from './disk-shelf.ts'
 import { ensureConverted } from './image-maker.ts'
 import { createDisk, createOverlay, flattenDisk, growDisk, SPACE_TO_SPARE_BYTES } from './qemu-img.ts'
 import type { DiskUsers, StoredVolume, VolumeBackend } from './volume-backend.ts'
@@ -62,7 +70,17 @@ export class DirectoryBackend implements VolumeBackend {
 
   async ensureImage(image: ImagePlan): Promise<void> {
     const { qemuImg, user } = this.#options
-    await this.#run(`image ${image.imageId}`, () => ensureConverted(image, this.#images, { qemuImg, user }))
+    await this.#run(`image ${image.imageId}`, async () => {
+      await this.#demandNewImage(image.imageId)
+      await ensureConverted(image, this.#images, { qemuImg, user })
+    })
+  }
+
+  /** What is there is an image's own, and not that of an earlier one of the same id. */
+  async #demandNewImage(imageId: string): Promise<void> {
+    const directory = this.#images.directory(imageId)
+    await this.bases.collect(directory)
+    if (isMarkedRemoved(directory)) throw new HostError('badImage', STANDING_IMAGE)
   }
 
   async removeImage(imageId: string): Promise<void> {
@@ -71,6 +89,7 @@ export class DirectoryBackend implements VolumeBackend {
 
   async ensureImageOf(imageId: string, origin: ImageOrigin): Promise<ImageFile> {
     return await this.#run(`image ${imageId}`, async () => {
+      await this.#demandNewImage(imageId)
       if (!this.#images.has(imageId)) {
         const file = await this.#fileOf(origin)
         const copy = () => this.#images.make(imageId, (unfinished) => this.#copy(file, unfinished))
