@@ -49,7 +49,7 @@ test('a person logs in to a real guest through the browser, by typing and by pas
 
   await cloud.ask('POST', `/servers/${id}/action`, { 'os-stop': null })
   await stateOf(console, 'disconnected').waitFor(PATIENCE)
-  assert.match(await textOf(console.locator('#word')), /The server was switched off[\s\S]*ask for a new link/)
+  assert.match(await textOf(console.locator('#word')), /The server was switched off[\s\S]*connects again by itself/)
   await rowOf(page, 'web').filter({ hasText: 'Shutoff' }).waitFor(PATIENCE)
   assert.deepEqual(browser.complaints, [])
 })

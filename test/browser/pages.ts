@@ -38,12 +38,21 @@ export async function enter(
 
 export const rowOf = (page: Page, serverName: string) => page.locator('#rows tr', { hasText: serverName })
 
-/** Follows the console link of a server into its new tab. */
-export async function followConsole(browser: TestBrowser, page: Page, serverName: string): Promise<Page> {
+/** Follows a link to a console of a server into its new tab. */
+export async function followConsole(
+  browser: TestBrowser,
+  page: Page,
+  serverName: string,
+  kind: 'Console' | 'Serial' = 'Console',
+): Promise<Page> {
   const opened = browser.context.waitForEvent('page')
-  await rowOf(page, serverName).getByRole('button').click()
+  await rowOf(page, serverName).getByRole('button', { name: kind }).click()
   return opened
 }
+
+/** The text that a terminal shows, its rows as lines. */
+export const terminalText = (page: Page): Promise<string> =>
+  page.evaluate("[...document.querySelectorAll('.xterm-rows > div')].map((row) => row.textContent).join('\\n')")
 
 export const stateOf = (page: Page, state: 'connecting' | 'connected' | 'disconnected') =>
   page.locator(`body[data-state="${state}"]`)

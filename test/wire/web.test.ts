@@ -52,6 +52,7 @@ describe('web', () => {
     for (const [url, accept] of [
       ['/', 'text/html'],
       ['/vnc/vnc_auto.html?token=x', '*/*'],
+      ['/serial/serial.html?token=x', '*/*'],
     ] as const) {
       const { body } = await get(url, { accept })
       assert.match(body, /<title>/)
@@ -60,9 +61,14 @@ describe('web', () => {
   })
 
   test('every part that a page names is there, under its right type', async () => {
-    const types = { css: /^text\/css/, js: /^(text|application)\/javascript/, svg: /^image\/svg\+xml/ }
+    const script = /^(text|application)\/javascript/
+    const types = { css: /^text\/css/, js: script, mjs: script, svg: /^image\/svg\+xml/ }
     const found = new Set<string>()
-    const pages = [await get('/', { accept: 'text/html' }), await get('/vnc/vnc_auto.html')]
+    const pages = [
+      await get('/', { accept: 'text/html' }),
+      await get('/vnc/vnc_auto.html'),
+      await get('/serial/serial.html'),
+    ]
     const todo = pages.flatMap(({ body }) => [...body.matchAll(/(?:src|href)="(\/[^"]+)"/g)].map((match) => match[1]))
     for (const url of todo) {
       if (url === undefined || url === '/' || found.has(url)) continue
@@ -77,7 +83,15 @@ describe('web', () => {
         if (url.endsWith('.js')) todo.push(new URL(name, `http://x${url}`).pathname)
       }
     }
-    assert.ok(found.has('/web/api.js') && found.has('/vnc/novnc/core/rfb.js') && found.size > 30, [...found].join(' '))
+    for (const part of [
+      '/web/api.js',
+      '/vnc/novnc/core/rfb.js',
+      '/serial/xterm/xterm.mjs',
+      '/serial/xterm/xterm.css',
+    ]) {
+      assert.ok(found.has(part), part)
+    }
+    assert.ok(found.size > 30, [...found].join(' '))
   })
 
   test('a part that did not change is not sent again', async () => {
@@ -85,6 +99,7 @@ describe('web', () => {
       ['/', 'text/html'],
       ['/web/app.css', '*/*'],
       ['/vnc/novnc/core/rfb.js', '*/*'],
+      ['/serial/xterm/xterm.mjs', '*/*'],
     ] as const) {
       const first = await get(url, { accept })
       const etag = String(first.headers.etag)
@@ -98,11 +113,14 @@ describe('web', () => {
   })
 
   test('the page of a console is kept by nobody, since its address holds the token', async () => {
-    const answer = await get('/vnc/vnc_auto.html?token=36f6426d-1366-4734-af15-c81560becd77')
-    assert.equal(answer.statusCode, 200)
-    assert.equal(answer.headers['cache-control'], 'no-store')
-    assert.equal(answer.headers['referrer-policy'], 'no-referrer')
-    assert.match(String(answer.headers['content-security-policy']), /frame-ancestors 'none'/)
+    for (const page of ['/vnc/vnc_auto.html', '/serial/serial.html']) {
+      const answer = await get(`${page}?token=36f6426d-1366-4734-af15-c81560becd77`)
+      assert.equal(answer.statusCode, 200)
+      assert.equal(answer.headers['cache-control'], 'no-store')
+      assert.equal(answer.headers['referrer-policy'], 'no-referrer')
+      assert.match(String(answer.headers['content-security-policy']), /frame-ancestors 'none'/)
+      assert.ok(!String(answer.headers['content-security-policy']).includes('unsafe'))
+    }
   })
 
   test('nothing but the parts of the pages can be had', async () => {
@@ -121,6 +139,11 @@ describe('web', () => {
       '/vnc/novnc/core/..%2f..%2f..%2fws%2findex.js',
       '/vnc/novnc/core/nothing.js',
       '/vnc/',
+      '/serial/xterm/package.json',
+      '/serial/xterm/lib/xterm.js',
+      '/serial/xterm/../xterm.mjs',
+      '/serial/xterm/constructor',
+      '/web/serial.html',
     ]) {
       const answer = await get(url)
       assert.equal(answer.statusCode, 404, `${url} ${answer.body.slice(0, 80)}`)

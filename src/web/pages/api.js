@@ -1,6 +1,5 @@
 /**
- * The public API, as any other client uses it. A session is `{ token, userName, projectId, projectName }` and lives
- * in this tab alone.
+ * The public API, as any other client uses it; a session is what session.js keeps.
  */
 
 /** The API said no; `message` is what it said, `status` its code, 0 when it could not be reached. */
@@ -93,12 +92,14 @@ export async function findStarter({ token, projectId }) {
   return { imageId: image?.id ?? 'IMAGE', flavorId: flavor?.id ?? 'FLAVOR' }
 }
 
-/** The address of a fresh console, good for one opening. */
-export async function askForConsole({ token, projectId }, serverId) {
+const CONSOLE_ACTIONS = { novnc: 'os-getVNCConsole', serial: 'os-getSerialConsole' }
+
+/** A token for a console of a server, good for one opening. @param type `novnc` or `serial` */
+export async function askForConsole({ token, projectId }, serverId, type) {
   const { body } = await ask(`/v2/${projectId}/servers/${serverId}/action`, {
     method: 'POST',
     token,
-    body: JSON.stringify({ 'os-getVNCConsole': { type: 'novnc' } }),
+    body: JSON.stringify({ [CONSOLE_ACTIONS[type]]: { type } }),
   })
-  return body.console.url
+  return new URL(body.console.url).searchParams.get('token')
 }

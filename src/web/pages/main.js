@@ -2,19 +2,20 @@
  * The page at `/`: a login, then the servers of a project. It looks again every two seconds while something changes,
  * else every ten, and not at all while nobody looks at it.
  */
-import { ApiFailure, askForConsole, findStarter, listServers, logIn, logOut, ProjectNeeded } from './api.js'
+import { ApiFailure, findStarter, listServers, logIn, logOut, ProjectNeeded } from './api.js'
+import { linkToConsole } from './console-link.js'
 import { createCommands, isChanging, summaryOf } from './format.js'
 import { showServers } from './server-rows.js'
+import { keepSession, readSession } from './session.js'
 
 const SOON_MS = 2_000
 const LATER_MS = 10_000
-const KEPT_AS = 'novella-session'
 const UNAUTHORIZED = 401
 
 const at = (id) => document.getElementById(id)
 const form = at('login')
 
-let session = JSON.parse(sessionStorage.getItem(KEPT_AS) ?? 'null')
+let session = readSession()
 let timer = 0
 /** Counts sessions, so that a late answer of an earlier one is not shown. */
 let epoch = 0
@@ -27,8 +28,7 @@ function say(element, text) {
 function enter(next) {
   epoch += 1
   session = next
-  if (next) sessionStorage.setItem(KEPT_AS, JSON.stringify(next))
-  else sessionStorage.removeItem(KEPT_AS)
+  keepSession(next)
   clearTimeout(timer)
   form.hidden = Boolean(next)
   at('who').hidden = !next
@@ -129,21 +129,20 @@ async function show(servers, hasMore) {
   showServers(at('rows'), servers, Date.now(), openConsole)
 }
 
-async function openConsole(id, name, button) {
+async function openConsole(server, type, button) {
   // The tab opens with the click itself: browsers block one that opens after an answer.
   const tab = open('about:blank')
   button.disabled = true
   try {
-    const url = await askForConsole(session, id)
+    const url = await linkToConsole(session, type, server)
     if (!tab) return complain('console', 'Your browser blocked the new tab. Allow pop-ups for this page.')
     tab.opener = null
-    // What follows the # stays in the browser: the name on the tab.
-    tab.location.replace(`${url}#${encodeURIComponent(name)}`)
+    tab.location.replace(url)
     say(at('problem'), '')
   } catch (error) {
     tab?.close()
     if (error.status === UNAUTHORIZED) return look()
-    complain('console', `The console of ${name} did not open: ${error.message}`)
+    complain('console', `The console of ${server.name} did not open: ${error.message}`)
   } finally {
     button.disabled = false
   }

@@ -1,6 +1,7 @@
 import { addressesOf, ageOf, detailOf, statusWord, toneOf } from './format.js'
 
 const RUNNING = 1
+const THINGS = { novnc: 'screen', serial: 'serial console' }
 
 /**
  * Brings the rows of the table in line with the servers. A row stays the same element while its server is there, so
@@ -21,8 +22,12 @@ export function showServers(body, servers, now, onConsole) {
 function newRow(template, id, onConsole) {
   const row = template.cloneNode(true)
   row.dataset.id = id
-  const button = row.querySelector('button')
-  button.addEventListener('click', () => onConsole(id, row.querySelector('.server-name').textContent, button))
+  for (const button of row.querySelectorAll('button')) {
+    button.addEventListener('click', () => {
+      const name = row.querySelector('.server-name').textContent
+      onConsole({ id, name }, button.dataset.console, button)
+    })
+  }
   return row
 }
 
@@ -40,11 +45,13 @@ function fill(row, server, now) {
   time.dateTime = server.created
   time.title = new Date(server.created).toLocaleString()
 
-  const button = row.querySelector('button')
   const isOn = server['OS-EXT-STS:power_state'] === RUNNING
-  button.disabled = !isOn
-  button.title = isOn ? `Open the screen of ${server.name} in a new tab` : 'Only a running server has a console'
-  button.setAttribute('aria-label', `Console of ${server.name}`)
+  for (const button of row.querySelectorAll('button')) {
+    const thing = THINGS[button.dataset.console]
+    button.disabled = !isOn
+    button.title = isOn ? `Open the ${thing} of ${server.name} in a new tab` : 'Only a running server has a console'
+    button.setAttribute('aria-label', `${button.textContent} of ${server.name}`)
+  }
 }
 
 /** Touches the page only where it changes. */

@@ -1,8 +1,10 @@
-/** Types text into a server key by key: the clipboard of a text console, and the keyboard of a telephone. */
+/** Types text into a server's screen key by key: the clipboard of a text console, and the keyboard of a telephone. */
 import keysyms from '/vnc/novnc/core/input/keysymdef.js'
 
 const SHIFT = 0xffe1
+const CTRL = 0xffe3
 const NAMED = { '\n': 0xff0d, '\t': 0xff09, '\b': 0xff08, '\x1b': 0xff1b }
+const KEYS = { Escape: 0xff1b, Tab: 0xff09, ArrowLeft: 0xff51, ArrowUp: 0xff52, ArrowRight: 0xff53, ArrowDown: 0xff54 }
 /** What needs Shift on a US keyboard, which is what a server thinks it has. */
 const SHIFTED = /^[A-Z~!@#$%^&*()_+{}|:"<>?]$/
 /** Between two keys. A guest that is emulated loses keys that come faster. */
@@ -35,25 +37,9 @@ export function newTypist(rfb) {
   }
 }
 
-/**
- * Sends what is typed into a text field on to the server. The field always holds one space, so that there is
- * something for Backspace to take away.
- */
-export function listenToField(field, type) {
-  const reset = () => {
-    field.value = ' '
-    field.setSelectionRange(1, 1)
-  }
-  field.addEventListener('focus', reset)
-  field.addEventListener('input', (event) => {
-    // A word that is still being put together comes again when it is finished.
-    if (event.isComposing) return
-    const typed = field.value
-    type(typed === '' ? '\b' : typed.slice(1))
-    reset()
-  })
-  field.addEventListener('compositionend', () => {
-    type(field.value.slice(1))
-    reset()
-  })
+/** Presses one key, a character or one by its name, with Ctrl or without. */
+export function pressKey(rfb, key, withCtrl) {
+  if (withCtrl) rfb.sendKey(CTRL, 'ControlLeft', true)
+  rfb.sendKey(KEYS[key] ?? NAMED[key] ?? keysyms.lookup(key.codePointAt(0)), undefined)
+  if (withCtrl) rfb.sendKey(CTRL, 'ControlLeft', false)
 }
