@@ -20,6 +20,7 @@ import { SecretBox } from './lib/secret-box.ts'
 import { NetworkChanges } from './networks/network-changes.ts'
 import { type ServerActions, serverActions } from './servers/server-actions.ts'
 import { resumeServers, sweepServers } from './servers/sync-servers.ts'
+import { sweepUntoldKeys } from './servers/untold-keys.ts'
 import { type VolumeActions, volumeActions } from './volumes/volume-actions.ts'
 
 /** All that has a lifetime, built and disposed here and only here. */
@@ -107,6 +108,7 @@ export async function openCloud(given: Config, parts: CloudParts): Promise<Cloud
     }
     networkChanges.start()
     stack.use(sweepServers(cloud))
+    stack.use(sweepUntoldKeys(cloud))
     await runner.start()
   }
   const opened = stack.move()

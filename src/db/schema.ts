@@ -175,6 +175,8 @@ export interface ServersTable {
   sealedAdminPass: string | null
   /** What the guest posted as its password, encrypted by itself; null until it did, and when its user cleared it. */
   guestPassword: Generated<string | null>
+  /** JSON: the changes of keys that the guest is still to be told of; null: none. */
+  untoldKeys: Generated<string | null>
   /** JSON: string to string. */
   metadata: string
   /** Base64 as the caller sent it. */

@@ -9,7 +9,7 @@ import type { Caller } from '../http/policy.ts'
 import { hardwareOf } from '../images/hardware-of.ts'
 import { findKeypair } from '../keypairs/keypair-store.ts'
 import type { ActionCall } from './action-row.ts'
-import { adminUserOf, imagePropertiesOf, type KeysInput } from './change-guest.ts'
+import { adminUserOf, imagePropertiesOf } from './change-guest.ts'
 import { afterDeviceChanges, demandNoDeviceChange } from './device-changes.ts'
 import { openAction } from './open-action.ts'
 import {
@@ -20,6 +20,7 @@ import {
 } from './server-keypair-store.ts'
 import { assertStartable, SPOKEN } from './server-state.ts'
 import { getServer, updateServer } from './server-store.ts'
+import { bytesOf, type KeyChange, mergeChanges, readUntold, writeUntold } from './untold-keys.ts'
 
 /** How long a request waits for a guest to say that it can be asked, in milliseconds. */
 const PATIENCE_MS = 10_000
@@ -150,7 +151,7 @@ export async function acceptDetachKeypairs(call: ActionCall<{ key_names: string[
 async function changeKeys(
   { cloud, caller, serverId }: ActionCall<unknown>,
   name: 'attachKeypairs' | 'detachKeypairs',
-  write: (tx: Tx, serverId: string) => Promise<KeysInput>,
+  write: (tx: Tx, serverId: string) => Promise<KeyChange>,
 ): Promise<void> {
   await afterDeviceChanges(cloud, serverId, SPOKEN[name], () =>
     cloud.db.transaction(async (tx) => {
@@ -158,12 +159,17 @@ async function changeKeys(
       await getServer(tx, caller, serverId)
       // Changes nothing, but of two at once the second waits here, and sees what the first wrote.
       await updateServer(tx, serverId, {}, now)
-      assertStartable(await getServer(tx, caller, serverId), name, caller.isAdmin)
-      const input = await write(tx, serverId)
+      const server = await getServer(tx, caller, serverId)
+      assertStartable(server, name, caller.isAdmin)
+      const change = await write(tx, serverId)
+      // Where the image says that nobody can be asked, there is nobody to tell.
+      if (hardwareOf(imagePropertiesOf(server)).hasAgent) {
+        await writeUntold(tx, serverId, mergeChanges(readUntold(server.untoldKeys), change))
+      }
       const [first] = await listServerKeypairs(tx, serverId)
       await updateServer(tx, serverId, { keyName: first?.name ?? null }, now)
       await demandNoDeviceChange(tx, serverId)
-      await acceptAction(tx, cloud.actions[name], serverId, input, caller, now)
+      await acceptAction(tx, cloud.actions[name], serverId, null, caller, now)
       tx.onCommit(() => cloud.runner.nudge())
     }),
   )
@@ -187,6 +193,3 @@ async function readKeypairs(tx: Tx, { userId }: Caller, names: ReadonlySet<strin
 
 /** As it stands in `authorized_keys`. */
 const lineOf = ({ publicKey }: ServerKeypair): string => publicKey.trim()
-
-/** The key without its comment. */
-const bytesOf = (publicKey: string): string => publicKey.split(/\s+/, 2).join(' ')

@@ -3,8 +3,9 @@ import type { Action } from '../actions/action.ts'
 import type { Row } from '../db/schema.ts'
 import { HostError } from '../host/host-driver.ts'
 import { ApiError } from '../http/api-error.ts'
-import { hardwareOf, type ImageProperties } from '../images/hardware-of.ts'
+import type { ImageProperties } from '../images/hardware-of.ts'
 import { type ActionParts, type ServerSubject, serverAction, settled } from './server-action.ts'
+import { readUntold, writeUntold } from './untold-keys.ts'
 
 /** An agent has a deadline of its own; this is for a host that cannot be reached. */
 const DEADLINE_MS = 2 * 60_000
@@ -66,40 +67,41 @@ function withoutSecret(error: unknown, password: string): unknown {
   )
 }
 
-/** Input of both: public keys, one line each. */
-export interface KeysInput {
-  add: string[]
-  remove: string[]
-}
-
 /** S18. */
 export const attachKeypairs = (parts: ActionParts) => changeKeys(parts, 'attachKeypairs')
 /** S19. */
 export const detachKeypairs = (parts: ActionParts) => changeKeys(parts, 'detachKeypairs')
+/** Ours, once an agent answers that did not when the keys changed. */
+export const tellKeypairs = (parts: ActionParts) => changeKeys(parts, 'tellKeypairs')
 
 /**
- * The rows name the keys since the request was accepted, and metadata tells them: a guest that is off, or that nobody
- * can ask, learns of them at its next boot. Users see no task state.
+ * The rows name the keys since the request was accepted, and metadata tells them. What the guest is to be told stays
+ * written down until it was, or said no. Users see no task state.
  *
  *   tellGuest      told; or not, and the action's event says why
  */
-function changeKeys(parts: ActionParts, name: 'attachKeypairs' | 'detachKeypairs') {
-  return serverAction<KeysInput, 'tellGuest'>(parts, {
+function changeKeys(parts: ActionParts, name: 'attachKeypairs' | 'detachKeypairs' | 'tellKeypairs') {
+  return serverAction<null, 'tellGuest'>(parts, {
     name,
     first: 'tellGuest',
     deadlineMs: DEADLINE_MS,
     steps: {
-      async tellGuest({ server, host, input }) {
+      async tellGuest({ server, host }) {
         const properties = imagePropertiesOf(server)
-        const isNothing = input.add.length + input.remove.length === 0
-        if (isNothing || server.vmState !== 'active' || !hardwareOf(properties).hasAgent) return { done: true }
-        await host.changeGuestKeys(server.id, adminUserOf(properties), input).catch((error: unknown) => {
-          throw untold(error)
-        })
-        return { done: true }
+        if (server.untoldKeys === null || server.vmState !== 'active') return { done: true }
+        await host
+          .changeGuestKeys(server.id, adminUserOf(properties), readUntold(server.untoldKeys))
+          .catch((error: unknown) => {
+            throw untold(error)
+          })
+        return { done: true, save: (tx) => writeUntold(tx, server.id, null) }
       },
     },
-    failed: () => ({ done: true }),
+    failed: ({ server }, error) => {
+      // A guest that said no would say it again.
+      const isAnswer = error instanceof ApiError || (error instanceof HostError && error.failure === 'agentRefused')
+      return isAnswer ? { done: true, save: (tx) => writeUntold(tx, server.id, null) } : { done: true }
+    },
     abandoned: async () => {},
   })
 }
@@ -107,7 +109,9 @@ function changeKeys(parts: ActionParts, name: 'attachKeypairs' | 'detachKeypairs
 function untold(error: unknown): unknown {
   if (!(error instanceof HostError) || !error.isFinal) return error
   const { failure, message } = error
-  return new HostError(failure, `The keys are kept for the next boot; the guest was not told: ${message}`, {
+  const said =
+    failure === 'agentRefused' ? 'The guest would not have the keys' : 'The guest was not told of the keys yet'
+  return new HostError(failure, `${said}, which its metadata tells: ${message}`, {
     cause: error,
   })
 }

@@ -11,7 +11,7 @@ import { attachmentView } from './attachment-view.ts'
 import { buildServer } from './build-server.ts'
 import { attachInterface, detachInterface } from './change-cards.ts'
 import { attachVolume, detachVolume } from './change-disks.ts'
-import { attachKeypairs, changePassword, detachKeypairs } from './change-guest.ts'
+import { attachKeypairs, changePassword, detachKeypairs, tellKeypairs } from './change-guest.ts'
 import { CONSOLE_ROWS } from './console-actions.ts'
 import { deleteServer } from './delete-server.ts'
 import { afterDeviceChanges } from './device-changes.ts'
@@ -42,6 +42,7 @@ export function serverActions(parts: ActionParts) {
     changePassword: changePassword(parts),
     attachKeypairs: attachKeypairs(parts),
     detachKeypairs: detachKeypairs(parts),
+    tellKeypairs: tellKeypairs(parts),
   }
 }
 export type ServerActions = ReturnType<typeof serverActions>

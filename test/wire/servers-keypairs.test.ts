@@ -191,7 +191,7 @@ for (const database of DATABASES) {
       assert.deepEqual(await countRows(cloud), counted)
     })
 
-    test('a server that is off is told at its next boot, by metadata', async () => {
+    test('a server that is off is told at its next boot, by metadata, and by an agent that answers then', async () => {
       const cloud = await prepared()
       const guest = await newGuest(cloud)
       await cloud.member.post(`/servers/${guest.id}/action`, { 'os-stop': null })
@@ -205,14 +205,79 @@ for (const database of DATABASES) {
       assert.deepEqual(public_keys, { two: KEYS.two })
       const { server } = (await cloud.member.get(`/servers/${guest.id}`)).json()
       assert.deepEqual([server.status, server['OS-EXT-STS:task_state']], ['SHUTOFF', null])
+
+      cloud.host.agentOf(guest.id).keys.set('root', [KEYS.one, KEYS.three])
+      await cloud.member.post(`/servers/${guest.id}/action`, { 'os-start': null })
+      await cloud.advanceUntil(() => inGuest(cloud, guest.id).includes(KEYS.two))
+      assert.deepEqual(inGuest(cloud, guest.id), [KEYS.three, KEYS.two])
+      await cloud.settled()
+      assert.equal((await cloud.server(guest.id)).untoldKeys, null)
+      assert.deepEqual(await lastAction(cloud, guest.id), ['tellKeypairs', 'Success', null])
     })
 
-    test('a guest that nobody can ask keeps them for its next boot, and the action says so', async () => {
+    test('an agent that answers later is told then, whatever came in between; one that never does is left in peace', async () => {
+      await using cloud = await testCloud({ database, servers: { web: {} } })
+      await addKeypairs(cloud.member)
+      const agent = cloud.host.agentOf(cloud.id.web ?? '')
+      let looks = 0
+      cloud.host.intercept = (verb, _id, run) => {
+        if (verb === 'readGuestHealth') looks += 1
+        return run()
+      }
+      const pass = async (minutes: number) => {
+        for (let seconds = 0; seconds < minutes * 60; seconds += 10) {
+          cloud.clock.advance(10_000)
+          await cloud.settled()
+          await new Promise((resolve) => setImmediate(resolve))
+        }
+      }
+      await done(cloud, 'attachKeypairs', ['one', 'two'], 'web')
+      assert.deepEqual(inGuest(cloud, 'web'), [KEYS.one, KEYS.two])
+      agent.mood = 'silent'
+      await done(cloud, 'detachKeypairs', ['one', 'two'], 'web')
+      await done(cloud, 'attachKeypairs', ['three', 'two'], 'web')
+      const { updatedAt } = await cloud.server('web')
+      await cloud.advanceUntil(() => looks > 1)
+      agent.mood = 'answers'
+      await cloud.advanceUntil(() => inGuest(cloud, 'web').includes(KEYS.three))
+      assert.deepEqual(inGuest(cloud, 'web').sort(), [KEYS.two, KEYS.three].sort())
+      await cloud.settled()
+      assert.deepEqual((await cloud.actions('web')).slice(1), [
+        'attachKeypairs Success',
+        'detachKeypairs Error',
+        'attachKeypairs Error',
+        'tellKeypairs Success',
+      ])
+      assert.equal((await cloud.server('web')).updatedAt, updatedAt)
+
+      agent.mood = 'silent'
+      await done(cloud, 'detachKeypairs', ['two'], 'web')
+      await pass(16)
+      looks = 0
+      await pass(5)
+      assert.equal(looks, 0)
+      const actions = await cloud.actions('web')
+      assert.equal(actions.length, 6)
+      // Until it is started again.
+      agent.mood = 'answers'
+      await cloud.member.post(`/servers/${cloud.id.web}/action`, { reboot: { type: 'HARD' } })
+      await cloud.advanceUntil(() => !inGuest(cloud, 'web').includes(KEYS.two))
+      assert.deepEqual(inGuest(cloud, 'web'), [KEYS.three])
+      // What was refused is not tried again.
+      agent.mood = 'refuses'
+      await done(cloud, 'detachKeypairs', ['three'], 'web')
+      const asked = await cloud.actions('web')
+      await pass(2)
+      assert.deepEqual(await cloud.actions('web'), asked)
+      assert.equal((await cloud.server('web')).untoldKeys, null)
+    })
+
+    test('a guest that nobody can ask does not have them yet, and the action says so', async () => {
       const cloud = await prepared()
       const agent = cloud.host.agentOf(cloud.id.silent ?? '')
       for (const [mood, message] of [
-        ['silent', /kept for the next boot.*does not answer/],
-        ['refuses', /kept for the next boot.*refused/],
+        ['silent', /not told of the keys yet.*does not answer/],
+        ['refuses', /would not have the keys.*refused/],
       ] as const) {
         agent.mood = mood
         for (const [verb, names] of [
@@ -237,6 +302,7 @@ for (const database of DATABASES) {
       await done(cloud, 'attachKeypairs', ['one'], 'none')
       cloud.host.intercept = (_verb, _id, run) => run()
       assert.deepEqual(await lastAction(cloud, 'none'), ['attachKeypairs', 'Success', null])
+      assert.equal((await cloud.server('none')).untoldKeys, null)
       assert.deepEqual(await namesOf(cloud, 'none'), ['one'])
       // Nor can anybody be asked for a user that is none.
       await setServer(cloud, 'none', { imageProperties: '{"os_admin_user":"a/b"}' })

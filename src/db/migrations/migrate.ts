@@ -18,6 +18,7 @@ const migrations: Record<string, () => Promise<Migration>> = {
   '0012-server-keypairs': () => import('./0012-server-keypairs.ts'),
   '0013-device-kinds': () => import('./0013-device-kinds.ts'),
   '0014-personality': () => import('./0014-personality.ts'),
+  '0015-untold-keys': () => import('./0015-untold-keys.ts'),
 }
 
 /**
