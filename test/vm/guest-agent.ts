@@ -33,7 +33,7 @@ export async function addressesIn(files: Pick<ServerFiles, 'guestAgent'>): Promi
 }
 
 /** How long a guest may take to answer, or to run a command: the machine may be busy. */
-const PATIENCE_MS = 60_000
+const PATIENCE_MS = 150_000
 
 /** What a shell command in the guest wrote to stdout, without the last line's end. @throws Error when it fails. */
 export async function shellIn(files: Pick<ServerFiles, 'guestAgent'>, command: string): Promise<string> {
