@@ -10,6 +10,7 @@ import { join } from 'node:path'
 import { promisify } from 'node:util'
 import pg from 'pg'
 import { openDatabase } from '../../src/db/database.ts'
+import { closeKept, keepConnections, keptPids } from './kept-connections.ts'
 
 const run = promisify(execFile)
 /** Databases are made from this one, which has all tables. */
@@ -118,6 +119,7 @@ const idle: { directory: string; url: string }[] = []
 
 /** A database with all tables and no rows; dispose gives it back. */
 export async function newPostgresDatabase(): Promise<{ url: string } & AsyncDisposable> {
+  keepConnections()
   const directory = process.env.NOVELLA_TEST_POSTGRES ?? (await ownServer()).directory
   const at = idle.findIndex((one) => one.directory === directory)
   const url = at >= 0 ? (idle.splice(at, 1)[0]?.url ?? '') : await newDatabaseIn(directory)
@@ -139,23 +141,28 @@ const nameOf = (url: string): string => new URL(url).pathname.slice(1)
 const drop = (directory: string, name: string): Promise<void> =>
   ask(directory, 'postgres', `drop database if exists ${name} with (force)`)
 
-/** Takes away all rows, what counts them up, and whoever is still connected. */
+/** Takes away all rows, what counts them up, and whoever is still connected without being kept. */
 async function empty(directory: string, name: string): Promise<void> {
-  await ask(
-    directory,
-    name,
-    `select pg_terminate_backend(pid) from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid();
+  const pool = new pg.Pool({ connectionString: urlOf(directory, name), max: 1 })
+  try {
+    await pool.query(emptying([...keptPids(), 0]))
+  } finally {
+    await pool.end()
+  }
+}
+
+const emptying = (kept: number[]): string => `
+    select pg_terminate_backend(pid) from pg_stat_activity
+      where datname = current_database() and pid <> pg_backend_pid() and pid not in (${kept.join()});
     set session_replication_role = replica;
     do $$ declare one record; begin
       for one in select tablename as name from pg_tables where schemaname = 'public' and tablename not like 'kysely%' loop
         execute format('delete from %I', one.name);
       end loop;
       for one in select sequencename as name from pg_sequences where schemaname = 'public' loop
-        execute format('alter sequence %I restart', one.name);
+        perform setval(quote_ident(one.name)::regclass, 1, false);
       end loop;
-    end $$`,
-  )
-}
+    end $$`
 
 async function newDatabaseIn(directory: string): Promise<string> {
   const name = `t_${randomBytes(8).toString('hex')}`
@@ -170,6 +177,7 @@ function ownServer(): Promise<PostgresServer> {
 
 /** Ends the server that this process started for itself, if it did. */
 export async function stopOwnServer(): Promise<void> {
+  await closeKept()
   // The server of a whole run has the databases of all its files.
   for (const { directory, url } of idle.splice(0)) await drop(directory, nameOf(url)).catch(() => {})
   const server = await own
