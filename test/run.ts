@@ -6,11 +6,13 @@ import { spawnSync } from 'node:child_process'
 import { globSync } from 'node:fs'
 import { availableParallelism } from 'node:os'
 import { join, relative } from 'node:path'
+import type { Writable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
 import { run } from 'node:test'
 import { spec } from 'node:test/reporters'
 import { parseArgs } from 'node:util'
 import { ensureSystemPackages, FOR_GUESTS, FOR_TESTS } from '../src/commands/system-packages.ts'
+import { KeptOutput } from './support/kept-output.ts'
 import { findLeftovers, snapshot } from './support/leftovers.ts'
 import { startPostgres } from './support/postgres.ts'
 import { writeShards } from './support/shards.ts'
@@ -22,6 +24,8 @@ interface TestFiles {
   atOnce: number
   /** How many files share a process, about. One when absent. */
   inOneProcess?: number
+  /** Files that begin first, so that none of them is what all wait for at the end. */
+  longest?: string[]
 }
 
 interface Part {
@@ -31,6 +35,8 @@ interface Part {
   run: { command: string[] } | TestFiles
   /** It runs with `--slow` or by its name only. */
   isSlow?: true
+  /** It runs while this one does, and says what it has to say after that. */
+  beside?: string
 }
 
 const root = join(import.meta.dirname, '..')
@@ -57,9 +63,19 @@ const PARTS: Part[] = [
   {
     name: 'vm',
     about: 'real guests, real packets',
-    run: { files: ['test/promises/*.test.ts', 'test/vm/*.test.ts'], atOnce: Math.min(2, availableParallelism()) },
+    run: {
+      files: ['test/promises/*.test.ts', 'test/vm/*.test.ts'],
+      atOnce: Math.min(2, availableParallelism()),
+      longest: ['tenant-networks', 'whole-cloud', 'tiny-image', 'readme'].map((name) => `test/vm/${name}.test.ts`),
+    },
   },
-  { name: 'browser', about: 'Chromium on the pages', run: { files: ['test/browser/*.test.ts'], atOnce: 1 } },
+  {
+    name: 'browser',
+    about: 'Chromium on the pages',
+    run: { files: ['test/browser/*.test.ts'], atOnce: 1 },
+    // Both wait for much: for networks, for guests that end, for pages.
+    beside: 'vm',
+  },
   {
     name: 'slow',
     about: 'what takes minutes: whole systems made from packages',
@@ -73,6 +89,8 @@ const SLOWEST = 12
 /** A test that hangs must not hang the run. Milliseconds, for one test. */
 const TEST_LIMIT_MS = 5 * 60_000
 const SLOW_TEST_LIMIT_MS = 60 * 60_000
+/** How many times that the tests of one file may take together. */
+const TESTS_LIMIT = 3
 
 const { values: flags, positionals: wanted } = parseArgs({
   options: { slow: { type: 'boolean', default: false } },
@@ -97,19 +115,14 @@ const before = snapshot()
 const totals = { passed: 0, failed: 0, skipped: 0 }
 const lines: string[] = []
 
-for (const part of parts) {
-  console.log(`\n── ${part.name}: ${part.about}`)
-  const since = performance.now()
-  const outcome =
-    'command' in part.run
-      ? runCommand(part.run.command)
-      : await runFiles(part.run, part.isSlow ? SLOW_TEST_LIMIT_MS : TEST_LIMIT_MS)
-  const seconds = ((performance.now() - since) / 1000).toFixed(1)
-  totals.passed += outcome.passed
-  totals.failed += outcome.failed
-  totals.skipped += outcome.skipped
-  const { passed, failed, skipped } = outcome
-  lines.push(`${part.name.padEnd(8)} ${seconds.padStart(6)} s   ${passed} passed, ${failed} failed, ${skipped} skipped`)
+for (const part of parts.filter((one) => !isBeside(one))) {
+  const beside = parts.filter((one) => isBeside(one) && one.beside === part.name)
+  const kept = beside.map((one) => runPart(one, new KeptOutput()))
+  lines.push(await runPart(part, process.stdout).then(({ line }) => line))
+  for (const { out, line } of await Promise.all(kept)) {
+    if (out instanceof KeptOutput) process.stdout.write(out.text)
+    lines.push(line)
+  }
 }
 
 const leftovers = await findLeftovers(before)
@@ -128,16 +141,38 @@ interface Counts {
   skipped: number
 }
 
+function isBeside(part: Part): boolean {
+  return parts.some((one) => one.name === part.beside)
+}
+
+/** Runs a part, adds up what came of it, and tells it in a line. */
+async function runPart(part: Part, out: Writable): Promise<{ out: Writable; line: string }> {
+  out.write(`\n── ${part.name}: ${part.about}\n`)
+  const since = performance.now()
+  const { passed, failed, skipped } =
+    'command' in part.run
+      ? runCommand(part.run.command)
+      : await runFiles(part.run, part.isSlow ? SLOW_TEST_LIMIT_MS : TEST_LIMIT_MS, out)
+  const seconds = ((performance.now() - since) / 1000).toFixed(1)
+  totals.passed += passed
+  totals.failed += failed
+  totals.skipped += skipped
+  const counts = `${passed} passed, ${failed} failed, ${skipped} skipped`
+  return { out, line: `${part.name.padEnd(8)} ${seconds.padStart(6)} s   ${counts}` }
+}
+
 function runCommand([program = '', ...args]: string[]): Counts {
   const { status } = spawnSync(program, args, { cwd: root, stdio: 'inherit' })
   return status === 0 ? { passed: 1, failed: 0, skipped: 0 } : { passed: 0, failed: 1, skipped: 0 }
 }
 
-async function runFiles({ files, atOnce, inOneProcess = 1 }: TestFiles, timeout: number): Promise<Counts> {
+async function runFiles(part: TestFiles, timeout: number, out: Writable): Promise<Counts> {
+  const { files, atOnce, inOneProcess = 1, longest = [] } = part
   // A pattern that finds nothing is a folder that was renamed, not a success.
   const empty = files.filter((pattern) => globSync(pattern, { cwd: root }).length === 0)
-  for (const pattern of empty) console.error(`There is no test file ${pattern}.`)
+  for (const pattern of empty) out.write(`There is no test file ${pattern}.\n`)
   const found = globSync(files, { cwd: root }).sort()
+  found.sort((a, b) => Number(longest.includes(b)) - Number(longest.includes(a)))
   const counts = { passed: 0, failed: empty.length, skipped: 0 }
   if (found.length === 0) return counts
   const needsPostgres = found.some((file) => file.includes('wire') || file.includes('actions'))
@@ -152,7 +187,7 @@ async function runFiles({ files, atOnce, inOneProcess = 1 }: TestFiles, timeout:
     files: shards?.files ?? found.map((file) => join(root, file)),
     concurrency: atOnce,
     // This is for one test and for a whole process alike; the test's own, given again, is the one that it heeds.
-    timeout: timeout * inOneProcess,
+    timeout: timeout * Math.max(TESTS_LIMIT, inOneProcess),
     execArgv: ['--disable-warning=ExperimentalWarning', `--test-timeout=${timeout}`],
   })
   const took = new Map<string, number>()
@@ -179,9 +214,9 @@ async function runFiles({ files, atOnce, inOneProcess = 1 }: TestFiles, timeout:
     counts.failed += failed === 0 && !success ? 1 : failed
     counts.skipped += skipped + todo
   })
-  await pipeline(stream, new spec(), process.stdout, { end: false })
+  await pipeline(stream, new spec(), out, { end: false })
   delete process.env.NOVELLA_TEST_POSTGRES
   const slowest = [...took].toSorted(([, a], [, b]) => b - a).slice(0, SLOWEST)
-  console.log(`the slowest: ${slowest.map(([file, seconds]) => `${file} ${seconds.toFixed(0)} s`).join(' · ')}`)
+  out.write(`the slowest: ${slowest.map(([file, seconds]) => `${file} ${seconds.toFixed(0)} s`).join(' · ')}\n`)
   return counts
 }
