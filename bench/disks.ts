@@ -35,12 +35,20 @@ done) >/dev/null 2>&1 &
 export async function measure(): Promise<Figure[]> {
   await using data = await DataDirectory.make()
   await using cloud = await CloudProcess.start(data, ['--driver', 'qemu'])
-  const serverId = await cloud.createServer('watch', 1, { user_data: Buffer.from(WATCH).toString('base64') })
-  const files = serverFiles(join(data.path, 'servers'), serverId)
-  await untilSaid(files, /login: *$/)
-  const attachMs = await measureAttach(cloud, serverId, files)
-  const snapshots = await measureSnapshots(cloud, serverId, files)
-  await cloud.deleteServer(serverId)
+  const withServer = async <T>(
+    wish: object,
+    work: (serverId: string, files: ServerFiles) => Promise<T>,
+  ): Promise<T> => {
+    const serverId = await cloud.createServer('disks', 1, wish)
+    const files = serverFiles(join(data.path, 'servers'), serverId)
+    await untilSaid(files, /login: *$/)
+    const result = await work(serverId, files)
+    await cloud.deleteServer(serverId)
+    return result
+  }
+  const watching = { user_data: Buffer.from(WATCH).toString('base64') }
+  const attachMs = await withServer(watching, (id, files) => measureAttach(cloud, id, files))
+  const snapshots = await withServer({}, (id, files) => measureSnapshots(cloud, id, files))
   const overlayMs = await measureOverlay(join(data.path, 'overlays'))
   const ratio = median(snapshots.map(({ ours, floor }) => ours / floor))
   return [
