@@ -1,19 +1,21 @@
 import type { Action } from '../actions/action.ts'
-import { acceptAction, supersedeAction } from '../actions/journal.ts'
+import { type Asker, acceptAction, supersedeAction } from '../actions/journal.ts'
 import type { Cloud } from '../cloud.ts'
+import type { Tx } from '../db/database.ts'
 import { ApiError } from '../http/api-error.ts'
 import type { Caller } from '../http/policy.ts'
 import { lockOwnImage, TINY_IMAGE_ID } from './image-store.ts'
 import { removeImageBytes } from './image-writer.ts'
-import type { ImageActionParts } from './import-image.ts'
 
 const DEADLINE_MS = 24 * 3_600_000
+
+type DeleteImage = Action<null, 'removeBytes', { imageId: string }>
 
 /**
  * Removes the bytes of an image whose row is gone: for users it is deleted at once, whatever becomes of a host that does
  * not answer now.
  */
-export function deleteImage(parts: ImageActionParts): Action<null, 'removeBytes', { imageId: string }> {
+export function deleteImage(parts: Pick<Cloud, 'config' | 'hosts'>): DeleteImage {
   return {
     name: 'deleteImage',
     first: 'removeBytes',
@@ -46,11 +48,21 @@ export async function acceptDeleteImage(cloud: Cloud, caller: Caller, imageId: s
         'The built-in image cannot be deleted; it would be back at the next start. Hide it.',
       )
     }
-    await tx.deleteFrom('images').where('id', '=', imageId).execute()
-    const now = cloud.clock.now()
-    await supersedeAction(tx, imageId, now)
-    await acceptAction(tx, cloud.actions.deleteImage, imageId, null, caller, now)
+    await deleteImageRow(tx, cloud.actions.deleteImage, imageId, caller, cloud.clock.now())
     tx.onCommit(() => cloud.runner.nudge())
   })
   await cloud.imageUploads.abort(imageId)
+}
+
+/** Takes an image's row away and has its bytes removed: never a row without bytes, nor bytes that nobody removes. */
+export async function deleteImageRow(
+  tx: Tx,
+  action: DeleteImage,
+  imageId: string,
+  asker: Asker,
+  now: number,
+): Promise<void> {
+  await tx.deleteFrom('images').where('id', '=', imageId).execute()
+  await supersedeAction(tx, imageId, now)
+  await acceptAction(tx, action, imageId, null, asker, now)
 }

@@ -26,15 +26,29 @@ export async function assertImageCount({ config }: Parts, read: Reader, projectI
  * @throws ApiError overLimit when not even `neededBytes` fit.
  */
 export async function assertImageBytes(
+  parts: Parts,
+  read: Reader,
+  projectId: string,
+  neededBytes: number,
+  arrivingBytes = 0,
+): Promise<number> {
+  const largest = parts.config.largestImageGib * GIB
+  if (neededBytes > largest) throw tooLarge(parts.config.largestImageGib)
+  return Math.min(largest, await assertQuotaBytes(parts, read, projectId, neededBytes, arrivingBytes))
+}
+
+/**
+ * As `assertImageBytes`, of an image that Novella made itself, which may be as large as the disk it was made of.
+ * @returns how many bytes are left, perhaps infinitely many.
+ */
+export async function assertQuotaBytes(
   { config }: Parts,
   read: Reader,
   projectId: string,
   neededBytes: number,
   arrivingBytes = 0,
 ): Promise<number> {
-  const largest = config.largestImageGib * GIB
-  if (neededBytes > largest) throw tooLarge(config.largestImageGib)
-  if (config.quotaImageGib < 0) return largest
+  if (config.quotaImageGib < 0) return Number.POSITIVE_INFINITY
   const { used } = await read
     .selectFrom('images')
     .select(sql<number | null>`sum(${sql.ref('sizeBytes')})`.as('used'))
@@ -51,7 +65,7 @@ export async function assertImageBytes(
         'there is no room for this one.',
     )
   }
-  return Math.min(largest, left)
+  return left
 }
 
 export const tooLarge = (gib: number): ApiError => new ApiError('overLimit', `The image is larger than ${gib} GiB.`)

@@ -12,6 +12,7 @@ import type { Row } from '../db/schema.ts'
 import type { ImageStatus, ImageVisibility } from '../db/volume-schema.ts'
 import type { ImageFile } from '../host/volume-host.ts'
 import { hashFile } from './hashing.ts'
+import { assertQuotaBytes } from './image-quotas.ts'
 import { NO_BYTES } from './image-store.ts'
 import { adoptAsUpload, removeUpload } from './upload-files.ts'
 
@@ -74,11 +75,14 @@ export async function setImageStatus(tx: Tx, imageId: string, status: ImageStatu
 /**
  * Takes over the file that a host made as an image's bytes. May be done again.
  * @returns what to save: the image is active then, with its sizes and hashes. When it was deleted meanwhile, its bytes
- * go after that transaction.
+ * go after that transaction. It throws ApiError overLimit when the project has no room for so many bytes: how many an
+ * image has is only known when it is made.
  */
 export async function adoptImageFile(cloud: WriterParts, imageId: string, file: ImageFile): Promise<Save> {
   const [{ md5, sha512 }] = await Promise.all([hashFile(file.file), adoptAsUpload(cloud.config, imageId, file.file)])
   return async (tx) => {
+    const image = await tx.selectFrom('images').select('projectId').where('id', '=', imageId).executeTakeFirst()
+    if (image?.projectId != null) await assertQuotaBytes(cloud, tx, image.projectId, file.sizeBytes)
     const { numUpdatedRows } = await tx
       .updateTable('images')
       .set({

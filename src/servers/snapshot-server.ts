@@ -5,6 +5,7 @@ import type { Reader, Tx } from '../db/database.ts'
 import type { TaskState } from '../db/schema.ts'
 import type { ImageStatus } from '../db/volume-schema.ts'
 import type { ImageFile, ImageOrigin } from '../host/volume-host.ts'
+import { deleteImage, deleteImageRow } from '../images/delete-image.ts'
 import { adoptImageFile, dropImage, setImageStatus } from '../images/image-writer.ts'
 import { newId } from '../lib/ids.ts'
 import { startServer } from './power-server.ts'
@@ -34,6 +35,7 @@ function snapshotAction(
 ): Action<SnapshotInput, Step, ServerSubject> {
   const { db, clock } = parts
   const finish = finishing(parts)
+  const deletion = deleteImage(parts)
   return serverAction<SnapshotInput, Step>(parts, {
     name,
     first: 'takeImage',
@@ -80,19 +82,19 @@ function snapshotAction(
         }
       },
       async rotate({ server, input }) {
-        const olds = await listOutdated(db.read, server.id, server.projectId, input)
-        const saves: Save[] = []
-        for (const imageId of olds) saves.push(await dropImage(parts, imageId))
         return {
           done: true,
           async save(tx) {
-            for (const save of saves) await save(tx)
+            const asker = { projectId: server.projectId, userId: server.userId, requestId: `req-${newId()}` }
+            for (const imageId of await listOutdated(tx, server.id, server.projectId, input)) {
+              await deleteImageRow(tx, deletion, imageId, asker, clock.now())
+            }
             await finish(tx, server, input)
           },
         }
       },
       async dropImage({ server, input }) {
-        // It is done; only older backups could not be removed, and the next backup tries again.
+        // It is done; only what came after could not be, and the next backup tries again.
         const isDone = (await readStatus(db.read, input)) === 'active'
         const saves: Save[] = isDone ? [] : [await dropImage(parts, input.imageId)]
         if (input.snapshots && !isDone) {

@@ -4,7 +4,9 @@ import { randomUUID } from 'node:crypto'
 import { readFileSync } from 'node:fs'
 import { describe, test } from 'node:test'
 import type { Row } from '../../src/db/schema.ts'
+import { HostError } from '../../src/host/host-driver.ts'
 import { assertFault, assertRequestIds } from '../support/assert-fault.ts'
+import { uploadsOf } from '../support/image-requests.ts'
 import { untilDone } from '../support/scenarios.ts'
 import { sharedCloud } from '../support/shared-cloud.ts'
 import { type Answer, DATABASES, type TestCloud } from '../support/test-cloud.ts'
@@ -154,7 +156,9 @@ for (const database of DATABASES) {
       const statuses = async (...ids: string[]) =>
         Promise.all(ids.map(async (one) => (await imageRow(cloud, one))?.status ?? 'gone'))
       assert.deepEqual(await statuses(weekly, first, second, third), ['active', 'gone', 'active', 'active'])
+      await cloud.settled()
       assert.ok(!cloud.machine.images.has(first))
+      assert.deepEqual(uploadsOf(cloud, first), [])
       const { of } = (await imageRow(cloud, third)) ?? assert.fail()
       assert.deepEqual([of.image_type, of.backup_type], ['backup', 'daily'])
       await cloud.cloud.db.transaction((tx) =>
@@ -164,6 +168,55 @@ for (const database of DATABASES) {
       assert.deepEqual([none.headers.location, none.json()], [undefined, {}])
       assert.deepEqual(await statuses(weekly, second, third), ['active', 'active', 'gone'])
       assert.equal((await cloud.actions('web')).at(-1), 'createBackup Success')
+    })
+
+    test('a backup that takes the place of another has it deleted, however long its host does not answer', async () => {
+      const cloud = shared()
+      const backUp = async () => {
+        const answer = await act(cloud, 'web', { createBackup: { name: 'b', backup_type: 'hourly', rotation: 1 } })
+        assert.equal(answer.statusCode, 202, answer.body)
+        await untilDone(cloud, cloud.id.web ?? '')
+        cloud.clock.advance(1_000)
+        return String(answer.json().image_id)
+      }
+      const old = await backUp()
+      let isAway = true
+      cloud.host.intercept = async (verb, _id, run) => {
+        if (verb === 'removeImage' && isAway) throw new HostError('unreachable', 'The host is away.')
+        return run()
+      }
+      const newest = await backUp()
+      assert.equal(await imageRow(cloud, old), undefined)
+      assert.equal((await imageRow(cloud, newest))?.status, 'active')
+      assert.ok(cloud.machine.images.has(old))
+      isAway = false
+      await cloud.advanceUntil(() => !cloud.machine.images.has(old) && uploadsOf(cloud, old).length === 0)
+      assert.ok(cloud.machine.images.has(newest))
+      cloud.host.intercept = (_verb, _id, run) => run()
+    })
+
+    test('an image that turns out larger than the quota has room for is removed, and the server goes on', async () => {
+      const cloud = shared()
+      const { config, db } = cloud.cloud
+      const before = config.quotaImageGib
+      const { projectId } = cloud.member
+      const images = await db.read.selectFrom('images').select('sizeBytes').where('projectId', '=', projectId).execute()
+      const used = images.reduce((sum, { sizeBytes }) => sum + Number(sizeBytes ?? 0), 0)
+      try {
+        Object.assign(config, { quotaImageGib: (used + 1) / 1024 ** 3 })
+        const answer = await act(cloud, 'web', { createImage: { name: 'too large' } })
+        assert.equal(answer.statusCode, 202, answer.body)
+        await untilDone(cloud, cloud.id.web ?? '')
+        const { image_id } = answer.json()
+        assert.equal(await imageRow(cloud, image_id), undefined)
+        assert.ok(!cloud.machine.images.has(image_id))
+        assert.deepEqual(uploadsOf(cloud, image_id), [])
+        const { vmState, taskState } = await cloud.server('web')
+        assert.deepEqual([vmState, taskState], ['active', null])
+        assert.equal((await cloud.actions('web')).at(-1), 'createImage Error')
+      } finally {
+        Object.assign(config, { quotaImageGib: before })
+      }
     })
 
     test('of a server that boots from a volume an image is made, but no backup', async () => {
