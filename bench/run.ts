@@ -14,6 +14,7 @@ const BENCHES = [
   'create-many',
   'memory',
   'rule-change',
+  'metadata-flood',
   'upload-image',
   'start-to-ready',
   'boot-to-prompt',
