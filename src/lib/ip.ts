@@ -78,15 +78,3 @@ export function interfaceId(macAddress: string): bigint {
 /** The address that a card makes itself of what routers advertise: the subnet's bits and its MAC. */
 export const autoAddress = ({ first }: IpNetwork, macAddress: string): string =>
   formatAddress({ version: 6, value: first + interfaceId(macAddress) })
-
-const LINK_LOCAL = 0xfe80n << 112n
-
-/** The MAC that a link-local address of IPv6 was made of, with or without its zone; undefined for any other address. */
-export function macOfLinkLocal(address: string): string | undefined {
-  const [text = ''] = address.split('%')
-  if (isIP(text) !== 6) return undefined
-  const { value } = parseAddress(text)
-  if (value >> 64n !== LINK_LOCAL >> 64n || ((value >> 24n) & 0xffffn) !== 0xfffen) return undefined
-  const id = (value ^ (2n << 56n)).toString(16).slice(-16)
-  return `${id.slice(0, 6)}${id.slice(10)}`.match(/../g)?.join(':')
-}

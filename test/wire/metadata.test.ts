@@ -183,18 +183,6 @@ for (const database of DATABASES) {
       })
       assert.equal(type, 'ipv6_slaac')
       assert.deepEqual(services, [{ type: 'dns', address: '10.9.8.3' }])
-      // The same guest, asking by IPv6: by its own address, and by the link-local one that its card made of its MAC.
-      const { links } = await guest.json(`${LATEST}/network_data.json`)
-      const [a = 0, ...rest] = links[0].ethernet_mac_address.split(':').map((part: string) => Number.parseInt(part, 16))
-      const hex = [a ^ 2, ...rest].map((part) => part.toString(16).padStart(2, '0'))
-      const local = `fe80::${hex[0]}${hex[1]}:${hex[2]}ff:fe${hex[3]}:${hex[4]}${hex[5]}%br0`
-      for (const [networkId, status] of [
-        [network.id, 200],
-        [SHARED_NETWORK_ID, 404],
-      ]) {
-        const question = { networkId, method: 'GET', path: LATEST, headers: {}, body: Buffer.alloc(0) }
-        assert.equal((await answerMetadata(cloud.cloud, { ...question, ipAddress: local })).status, status)
-      }
     })
 
     test('what changes of a server is seen at once: its name and its floating IP', async () => {
