@@ -12,8 +12,10 @@ import { keypairRoutes } from '../keypairs/keypair-routes.ts'
 import { limitsRoutes } from '../quotas/limits-routes.ts'
 import { diagnosticsRoutes } from '../servers/diagnostics-routes.ts'
 import { guestPasswordRoutes } from '../servers/guest-password-routes.ts'
+import { instanceActionRoutes } from '../servers/instance-action-routes.ts'
 import { interfaceRoutes } from '../servers/interface-routes.ts'
 import { novaServerRoutes } from '../servers/nova-server-routes.ts'
+import { serverMetadataRoutes } from '../servers/server-metadata-routes.ts'
 import type { App } from './app.ts'
 import { baseUrl } from './base-url.ts'
 import { NOVA } from './dialect.ts'
@@ -59,9 +61,11 @@ export async function buildComputeApp(cloud: Cloud): Promise<App> {
   for (const routes of [
     computeDiscoveryRoutes,
     novaServerRoutes,
+    serverMetadataRoutes,
+    instanceActionRoutes,
+    diagnosticsRoutes,
     interfaceRoutes,
     guestPasswordRoutes,
-    diagnosticsRoutes,
     flavorRoutes,
     keypairRoutes,
     zoneRoutes,
