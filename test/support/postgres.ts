@@ -72,6 +72,8 @@ export async function startPostgres(): Promise<PostgresServer> {
     await ask(directory, 'postgres', `create database ${TEMPLATE}`)
     const template = await openDatabase(urlOf(directory, TEMPLATE))
     await template[Symbol.asyncDispose]()
+    // Databases are not made from one that somebody is connected to.
+    await closeKept()
   } catch (error) {
     await stop()
     throw error
@@ -119,7 +121,8 @@ const idle: { directory: string; url: string }[] = []
 
 /** A database with all tables and no rows; dispose gives it back. */
 export async function newPostgresDatabase(): Promise<{ url: string } & AsyncDisposable> {
-  keepConnections()
+  // Nobody may be connected to a database that others are made from.
+  keepConnections((url) => nameOf(url) !== TEMPLATE)
   const directory = process.env.NOVELLA_TEST_POSTGRES ?? (await ownServer()).directory
   const at = idle.findIndex((one) => one.directory === directory)
   const url = at >= 0 ? (idle.splice(at, 1)[0]?.url ?? '') : await newDatabaseIn(directory)
