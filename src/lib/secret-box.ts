@@ -1,4 +1,4 @@
-import { createCipheriv, createDecipheriv, randomBytes } from 'node:crypto'
+import { createCipheriv, createDecipheriv, createHmac, randomBytes } from 'node:crypto'
 import { readFileSync, writeFileSync } from 'node:fs'
 
 const ALGORITHM = 'aes-256-gcm'
@@ -29,6 +29,11 @@ export class SecretBox {
     const nonce = randomBytes(NONCE_BYTES)
     const cipher = createCipheriv(ALGORITHM, this.#key, nonce)
     return Buffer.concat([nonce, cipher.update(text, 'utf8'), cipher.final(), cipher.getAuthTag()]).toString('base64')
+  }
+
+  /** The same for the same text, and no help to who has a guess at it and not the key: hex. */
+  fingerprint(text: string): string {
+    return createHmac('sha256', this.#key).update(text).digest('hex')
   }
 
   /** @throws Error when it was sealed with another key or changed since. */
