@@ -36,7 +36,9 @@ export interface ImagePlan {
 /** What an image shall be made of. */
 export type ImageOrigin = { kind: 'server'; serverId: string } | { kind: 'volume'; volumeId: string }
 
-/** A file that holds an image: qcow2, standalone, never changed. */
+export type ImageFormat = 'qcow2' | 'raw'
+
+/** A file that holds an image: standalone, never changed. */
 export interface ImageFile {
   /** Absolute. */
   file: string
@@ -96,9 +98,10 @@ export interface VolumeHost {
   /**
    * An image made of the disk that a server boots from or of a volume, flattened, as it is at one moment; a guest that
    * runs goes on, frozen by its agent for that moment where there is one. Never touches an image that is there.
+   * @param format of the file it answers with; disks are made from the qcow2 in either case.
    * @throws HostError `noSpace`, `noDisk`; `badImage` with `STANDING_IMAGE`.
    */
-  ensureImageOf(imageId: string, origin: ImageOrigin): Promise<ImageFile>
+  ensureImageOf(imageId: string, origin: ImageOrigin, format?: ImageFormat): Promise<ImageFile>
 
   /**
    * The volume, from its source where it has one. Never touches a volume that exists.

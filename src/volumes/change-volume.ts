@@ -1,6 +1,6 @@
 /** The durable actions that change a volume's bytes, or copy them to an image. */
 import type { Action } from '../actions/action.ts'
-import type { VolumeSource } from '../host/volume-host.ts'
+import type { ImageFormat, VolumeSource } from '../host/volume-host.ts'
 import { adoptImageFile, dropImage, setImageStatus } from '../images/image-writer.ts'
 import {
   COPY_DEADLINE_MS,
@@ -53,6 +53,8 @@ export function extendVolume(parts: VolumeParts): Action<ExtendInput, 'grow', Vo
 
 export interface UploadInput {
   imageId: string
+  /** Left out: qcow2. */
+  format?: ImageFormat
 }
 
 /**
@@ -68,7 +70,7 @@ export function uploadVolume(parts: VolumeParts): Action<UploadInput, 'copy' | '
     deadlineMs: COPY_DEADLINE_MS,
     steps: {
       async copy({ volume, host, input }) {
-        const file = await host.ensureImageOf(input.imageId, { kind: 'volume', volumeId: volume.id })
+        const file = await host.ensureImageOf(input.imageId, { kind: 'volume', volumeId: volume.id }, input.format)
         const adopt = await adoptImageFile(parts, input.imageId, file)
         return {
           done: true,

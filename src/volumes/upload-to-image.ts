@@ -29,7 +29,7 @@ const NOT_INHERITED = [
 const VISIBILITIES = ['private', 'shared', 'community', 'public'] as const
 
 /**
- * `os-volume_upload_image`: accepts to make an image of the volume, in the house format whatever format is asked for.
+ * `os-volume_upload_image`: accepts to make an image of the volume, in the format that is asked for.
  * @throws ApiError badRequest for what cannot be made; forbidden for a public image, but to admins; overLimit (quota).
  */
 export async function uploadToImage(call: VolumeActionCall<Static<typeof UploadWish>>): Promise<unknown> {
@@ -37,7 +37,7 @@ export async function uploadToImage(call: VolumeActionCall<Static<typeof UploadW
   demandStatus(volume, isTrue(wish.force) ? ['available', 'in-use'] : ['available'], 'upload')
   const format = wish.disk_format ?? 'qcow2'
   if (format !== 'raw' && format !== 'qcow2') {
-    throw new ApiError('badRequest', `disk_format must be qcow2 or raw (which is stored as qcow2), not '${format}'.`)
+    throw new ApiError('badRequest', `disk_format must be qcow2 or raw, not '${format}'.`)
   }
   if (wish.container_format && wish.container_format !== 'bare') {
     throw new ApiError('badRequest', `container_format must be bare, not '${wish.container_format}'.`)
@@ -61,10 +61,11 @@ export async function uploadToImage(call: VolumeActionCall<Static<typeof UploadW
     now,
   })
   const isProtected = call.version >= 1 && isTrue(wish.protected)
-  if (isProtected) await tx.updateTable('images').set({ isProtected: 1 }).where('id', '=', imageId).execute()
+  const change = { isProtected: isProtected ? 1 : 0, diskFormat: format } as const
+  await tx.updateTable('images').set(change).where('id', '=', imageId).execute()
   await setImageStatus(tx, imageId, 'saving', now)
   await updateVolume(tx, volume.id, { status: 'uploading', statusBefore: volume.status }, now)
-  await openAction(cloud, tx, cloud.actions.uploadVolume, volume.id, { imageId }, caller)
+  await openAction(cloud, tx, cloud.actions.uploadVolume, volume.id, { imageId, format }, caller)
   return {
     'os-volume_upload_image': {
       id: volume.id,
@@ -76,7 +77,7 @@ export async function uploadToImage(call: VolumeActionCall<Static<typeof UploadW
       image_id: imageId,
       image_name: image.name,
       container_format: image.containerFormat,
-      disk_format: image.diskFormat,
+      disk_format: format,
       ...(call.version >= 1 ? { visibility, protected: isProtected } : {}),
     },
   }

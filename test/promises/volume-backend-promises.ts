@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict'
+import { stat } from 'node:fs/promises'
 import { test } from 'node:test'
 import { HostError } from '../../src/host/host-driver.ts'
 import type { ImagePlan, VolumePlan } from '../../src/host/volume-host.ts'
@@ -192,6 +193,11 @@ export function volumeBackendPromises(name: string, makeWorld: () => Promise<Bac
     const imageId = newId()
     const first = await world.backend.ensureImageOf(imageId, { kind: 'volume', volumeId })
     assert.equal(first.virtualBytes, 2 * 1024 ** 3)
+    const raw = await world.backend.ensureImageOf(imageId, { kind: 'volume', volumeId }, 'raw')
+    assert.equal(raw.virtualBytes, 2 * 1024 ** 3)
+    assert.notEqual(raw.file, first.file)
+    assert.equal((await stat(raw.file)).size, raw.sizeBytes)
+    assert.deepEqual(await world.backend.ensureImageOf(imageId, { kind: 'volume', volumeId }, 'raw'), raw)
     await world.backend.ensureVolumeSize(volumeId, 3)
     assert.deepEqual(await world.backend.ensureImageOf(imageId, { kind: 'volume', volumeId }), first)
     await newVolume(world, { source: { kind: 'image', imageId } })

@@ -1,5 +1,6 @@
 /** `POST …/volumes/{id}/action`, metadata, transfers, and the states in which each is taken. */
 import assert from 'node:assert/strict'
+import { createHash } from 'node:crypto'
 import { describe, test } from 'node:test'
 import { TINY_IMAGE_ID } from '../../src/images/image-store.ts'
 import { assertFault } from '../support/assert-fault.ts'
@@ -82,14 +83,18 @@ for (const database of DATABASES) {
       const answer = JSON.parse(await act(id, { 'os-volume_upload_image': wish }, 202))['os-volume_upload_image']
       assert.deepEqual(
         [answer.id, answer.status, answer.image_name, answer.disk_format, answer.visibility, answer.protected],
-        [id, 'uploading', 'copy', 'qcow2', 'shared', false],
+        [id, 'uploading', 'copy', 'raw', 'shared', false],
       )
       assert.equal((await showVolume(cloud, id)).status, 'available')
       const image = (await cloud.member.get(`//image/v2/images/${answer.image_id}`)).json()
       assert.deepEqual(
-        [image.status, image.min_disk, image.visibility, image.os_type],
-        ['active', 2, 'shared', 'linux'],
+        [image.status, image.min_disk, image.visibility, image.os_type, image.disk_format],
+        ['active', 2, 'shared', 'linux', 'raw'],
       )
+      // What a download gives is of the format that is told, and is what the checksum is of.
+      const file = await cloud.member.get(`//image/v2/images/${answer.image_id}/file`)
+      assert.match(file.body, /as raw$/m)
+      assert.equal(createHash('md5').update(file.body).digest('hex'), image.checksum)
       assert.ok(cloud.machine.images.has(answer.image_id))
       for (const [change, status, message] of [
         [{ image_name: '' }, 400, /image_name/],

@@ -3,6 +3,7 @@ import { dirname, join } from 'node:path'
 import { HostError } from '../host-driver.ts'
 import {
   type ImageFile,
+  type ImageFormat,
   type ImageOrigin,
   type ImagePlan,
   MOST_DISKS,
@@ -54,14 +55,14 @@ export class MemoryDisks implements VolumeBackend {
     this.#collect()
   }
 
-  async ensureImageOf(imageId: string, origin: ImageOrigin): Promise<ImageFile> {
+  async ensureImageOf(imageId: string, origin: ImageOrigin, format: ImageFormat = 'qcow2'): Promise<ImageFile> {
     if (this.#filesDir === undefined) throw new HostError('missing', 'This host has no place for images.')
     this.#demandNewImage(imageId)
-    const file = join(this.#filesDir, imageId, 'disk.qcow2')
+    const file = join(this.#filesDir, imageId, `disk.${format}`)
     if (!existsSync(file)) {
       const virtualBytes = this.#sizeOf(origin) * GIB
       mkdirSync(dirname(file), { recursive: true })
-      writeFileSync(file, `${virtualBytes} bytes of ${JSON.stringify(origin)} in memory\n`)
+      writeFileSync(file, `${virtualBytes} bytes of ${JSON.stringify(origin)} in memory, as ${format}\n`)
     }
     this.#machine.images.add(imageId)
     const content = readFileSync(file, 'utf8')

@@ -24,6 +24,7 @@ import {
 import type {
   BlankDiskPlan,
   ImageFile,
+  ImageFormat,
   ImageOrigin,
   ImagePlan,
   ServerDisk,
@@ -294,8 +295,8 @@ export class MemoryDriver implements HostDriver {
     return this.intercept('removeImage', imageId, () => this.#disks.removeImage(imageId))
   }
 
-  ensureImageOf(imageId: string, origin: ImageOrigin): Promise<ImageFile> {
-    return this.intercept('ensureImageOf', imageId, () => this.#disks.ensureImageOf(imageId, origin))
+  ensureImageOf(imageId: string, origin: ImageOrigin, format?: ImageFormat): Promise<ImageFile> {
+    return this.intercept('ensureImageOf', imageId, () => this.#disks.ensureImageOf(imageId, origin, format))
   }
 
   ensureVolume(volume: VolumePlan): Promise<void> {

@@ -29,6 +29,7 @@ import {
 import type {
   BlankDiskPlan,
   ImageFile,
+  ImageFormat,
   ImageOrigin,
   ImagePlan,
   ServerDisk,
@@ -248,8 +249,8 @@ export class QemuDriver implements HostDriver {
     return this.#stored.removeImage(imageId)
   }
 
-  ensureImageOf(imageId: string, origin: ImageOrigin): Promise<ImageFile> {
-    return this.#stored.ensureImageOf(imageId, origin)
+  ensureImageOf(imageId: string, origin: ImageOrigin, format?: ImageFormat): Promise<ImageFile> {
+    return this.#stored.ensureImageOf(imageId, origin, format)
   }
 
   ensureVolume(volume: VolumePlan): Promise<void> {

@@ -2,7 +2,7 @@
  * Volumes, snapshots and images as qcow2 files below a data directory. The files are the whole truth: there is no list
  * of them and no memory, so that a process killed anywhere leaves a disk that is there or one that is not.
  *
- *   images/ID/disk.qcow2      a base; `boot-file` beside or instead for a kernel or an initial RAM disk
+ *   images/ID/disk.qcow2      a base; `disk.raw` the same beside it where an image is to be raw; `boot-file` beside or instead for a kernel or an initial RAM disk
  *   snapshots/ID/disk.qcow2   a base, flattened
  *   volumes/ID/disk.qcow2     a volume: stands alone, or leans on a base
  */
@@ -15,6 +15,7 @@ import { KeyedLock } from '../qemu/keyed-lock.ts'
 import { readQcow2Header } from '../qemu/qcow2-header.ts'
 import {
   type ImageFile,
+  type ImageFormat,
   type ImageOrigin,
   type ImagePlan,
   STANDING_IMAGE,
@@ -25,10 +26,11 @@ import {
 import { Bases } from './bases.ts'
 import { DiskShelf, isMarkedRemoved } from './disk-shelf.ts'
 import { ensureConverted } from './image-maker.ts'
-import { createDisk, createOverlay, flattenDisk, growDisk, SPACE_TO_SPARE_BYTES } from './qemu-img.ts'
+import { convertToRaw, createDisk, createOverlay, flattenDisk, growDisk, SPACE_TO_SPARE_BYTES } from './qemu-img.ts'
 import type { DiskUsers, StoredVolume, VolumeBackend } from './volume-backend.ts'
 
 const GIB = 1024 ** 3
+const RAW_FILE = 'disk.raw'
 
 export interface DirectoryBackendOptions {
   /** Absolute; `volumes/`, `snapshots/` and `servers/` are below it. */
@@ -87,7 +89,7 @@ export class DirectoryBackend implements VolumeBackend {
     await this.#run(`image ${imageId}`, () => this.bases.removeImage(imageId))
   }
 
-  async ensureImageOf(imageId: string, origin: ImageOrigin): Promise<ImageFile> {
+  async ensureImageOf(imageId: string, origin: ImageOrigin, format: ImageFormat = 'qcow2'): Promise<ImageFile> {
     return await this.#run(`image ${imageId}`, async () => {
       await this.#demandNewImage(imageId)
       if (!this.#images.has(imageId)) {
@@ -96,10 +98,21 @@ export class DirectoryBackend implements VolumeBackend {
         if (origin.kind === 'volume') await this.#locks.run(origin.volumeId, copy)
         else await copy()
       }
-      const file = this.#images.file(imageId)
-      const [{ size }, { virtualBytes }] = await Promise.all([stat(file), readQcow2Header(file)])
-      return { file, sizeBytes: size, virtualBytes }
+      const disk = this.#images.file(imageId)
+      const { virtualBytes } = await readQcow2Header(disk)
+      const file = format === 'raw' ? await this.#ensureRaw(imageId, disk) : disk
+      return { file, sizeBytes: (await stat(file)).size, virtualBytes }
     })
+  }
+
+  /** What an image that was made here holds, as raw bytes beside it; what is empty takes no room. */
+  async #ensureRaw(imageId: string, disk: string): Promise<string> {
+    const raw = join(this.#images.directory(imageId), RAW_FILE)
+    if (await exists(raw)) return raw
+    await demandSpace(this.#images.path, (await usedBytes(disk)) + SPACE_TO_SPARE_BYTES)
+    const convert = (target: string) => convertToRaw(this.#options.qemuImg, disk, target)
+    await this.#images.make(imageId, convert, RAW_FILE)
+    return raw
   }
 
   async #fileOf(origin: ImageOrigin): Promise<string> {

@@ -40,6 +40,11 @@ export async function convertRaw(qemuImg: string, source: string, target: string
   await runOn(target, [qemuImg, 'convert', '-q', '-f', 'raw', '-O', 'qcow2', source, target], COPY_MS)
 }
 
+/** A raw disk, sparse, of a qcow2 one that leans on nothing. */
+export async function convertToRaw(qemuImg: string, source: string, target: string): Promise<void> {
+  await runOn(target, [qemuImg, 'convert', '-q', '-f', 'qcow2', '-O', 'raw', source, target], COPY_MS)
+}
+
 /** Makes a disk larger that no guest has open; what the file was is kept when it fails. */
 export async function growDisk(qemuImg: string, path: string, bytes: number): Promise<void> {
   try {
