@@ -33,7 +33,7 @@ const FILES: Record<string, string> = {
   'etc/machine-id': '',
   'etc/resolv.conf': '',
   // There are no locales to choose from, and nothing to wait for on a network without a way out.
-  'etc/cloud/cloud.cfg.d/90-image.cfg': 'locale: false\napt_preserve_sources_list: true\n',
+  'etc/cloud/cloud.cfg.d/90-image.cfg': 'locale: false\napt: {preserve_sources_list: true}\n',
 }
 
 /**
