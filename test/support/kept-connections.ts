@@ -84,15 +84,15 @@ function keep(key: string, client: Client): void {
 
 const Pool = pg.Pool
 
-/** From now on pools of this process keep their connections for each other. */
-export function keepConnections(): void {
+/** From now on pools of this process keep their connections for each other, to the databases that `isKept` says. */
+export function keepConnections(isKept: (url: string) => boolean): void {
   // biome-ignore lint/complexity/useArrowFunction: the pool calls it with `new`.
   const Client = function (options: pg.ClientConfig) {
     return clientFor(options)
   } as unknown as new () => pg.Client
   class KeepingPool extends Pool {
     constructor(options: pg.PoolConfig) {
-      super({ ...options, Client } as pg.PoolConfig)
+      super((isKept(options.connectionString ?? '') ? { ...options, Client } : options) as pg.PoolConfig)
     }
   }
   Object.assign(pg, { Pool: KeepingPool })
