@@ -217,3 +217,37 @@ for (const colorScheme of ['light', 'dark'] as const) {
     await browser.picture(page, `telephone-${colorScheme}`)
   })
 }
+
+test('how the system inside a server is can be looked at, and is taken for nothing but text', async () => {
+  await using cloud = await testCloud({ servers: { web: {}, off: { vmState: 'stopped', powerState: 4 } } })
+  const base = await listen(cloud)
+  await using browser = await TestBrowser.open({ viewport: { width: 1280, height: 860 } })
+  const agent = cloud.host.agentOf(cloud.id.web ?? '')
+  agent.health = {
+    ...agent.health,
+    hostName: '<img src=x onerror=alert(1)>',
+    operatingSystem: 'Debian GNU/Linux 12 (bookworm)',
+    clockOffsetMs: -6_200,
+    interfaces: [{ name: 'eth0', macAddress: 'fa:16:3e:00:00:01', ipAddresses: ['172.31.0.9', 'fe80::1'] }],
+  }
+  const page = await enter(browser, base, cloud.dataDirectory)
+  const inside = (name: string) => rowOf(page, name).getByRole('button', { name: 'Inside' })
+  assert.equal(await inside('off').isDisabled(), true)
+  await inside('web').click()
+  const dialog = page.getByRole('dialog', { name: 'Inside web' })
+  await dialog.getByText('Debian GNU/Linux 12 (bookworm)').waitFor(PATIENCE)
+  const text = await textOf(dialog)
+  assert.match(text, /answers[\s\S]*<img src=x[\s\S]*6\.2 s behind[\s\S]*172\.31\.0\.9\nfe80::1\nfa:16:3e/)
+  assert.equal(await dialog.locator('#guest-advice').isVisible(), false)
+  await browser.picture(page, 'inside')
+  await dialog.getByRole('button', { name: 'Close' }).click()
+  assert.equal(await dialog.isVisible(), false)
+
+  agent.mood = 'silent'
+  await inside('web').click()
+  await dialog.getByText('does not answer').waitFor(PATIENCE)
+  await dialog.getByText('Install the package qemu-guest-agent').waitFor(PATIENCE)
+  await page.setViewportSize({ width: 390, height: 844 })
+  await browser.picture(page, 'inside-telephone')
+  assert.deepEqual(browser.complaints, [])
+})

@@ -92,6 +92,12 @@ export async function findStarter({ token, projectId }) {
   return { imageId: image?.id ?? 'IMAGE', flavorId: flavor?.id ?? 'FLAVOR' }
 }
 
+/** What a server does, and how the system inside says it is. */
+export async function readDiagnostics({ token, projectId }, serverId) {
+  const { body } = await ask(`/v2/${projectId}/servers/${serverId}/diagnostics`, { token })
+  return body
+}
+
 const CONSOLE_ACTIONS = { novnc: 'os-getVNCConsole', serial: 'os-getSerialConsole' }
 
 /** A token for a console of a server, good for one opening. @param type `novnc` or `serial` */

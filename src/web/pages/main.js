@@ -2,9 +2,10 @@
  * The page at `/`: a login, then the servers of a project. It looks again every two seconds while something changes,
  * else every ten, and not at all while nobody looks at it.
  */
-import { ApiFailure, findStarter, listServers, logIn, logOut, ProjectNeeded } from './api.js'
+import { ApiFailure, findStarter, listServers, logIn, logOut, ProjectNeeded, readDiagnostics } from './api.js'
 import { linkToConsole } from './console-link.js'
 import { createCommands, isChanging, summaryOf } from './format.js'
+import { hideGuest, showGuest } from './guest-dialog.js'
 import { showServers } from './server-rows.js'
 import { keepSession, readSession } from './session.js'
 
@@ -34,6 +35,7 @@ function enter(next) {
   at('who').hidden = !next
   at('servers').hidden = true
   at('rows').replaceChildren()
+  hideGuest()
   at('commands').textContent = ''
   say(at('problem'), '')
   if (!next) return form.elements.user.focus()
@@ -126,7 +128,7 @@ async function show(servers, hasMore) {
   at('list').hidden = isEmpty
   at('empty').hidden = !isEmpty
   at('servers').hidden = false
-  showServers(at('rows'), servers, Date.now(), openConsole)
+  showServers(at('rows'), servers, Date.now(), { onConsole: openConsole, onInside: openGuest })
 }
 
 async function openConsole(server, type, button) {
@@ -145,6 +147,16 @@ async function openConsole(server, type, button) {
     complain('console', `The console of ${server.name} did not open: ${error.message}`)
   } finally {
     button.disabled = false
+  }
+}
+
+async function openGuest(server) {
+  try {
+    await showGuest(server, () => readDiagnostics(session, server.id))
+    say(at('problem'), '')
+  } catch (error) {
+    if (error.status === UNAUTHORIZED) return look()
+    complain('inside', `${server.name} could not be asked: ${error.message}`)
   }
 }
 
