@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
+import { runInNewContext } from 'node:vm'
 import { keyChanges } from './guest-keys.ts'
 
 const A = 'ssh-ed25519 AAAAfirst me@here'
@@ -24,3 +25,11 @@ for (const [says, present, [add, remove], [added, removed]] of CASES) {
   test(`keyChanges: ${says}`, () =>
     assert.deepEqual(keyChanges(present, { add, remove }), { add: added, remove: removed }))
 }
+
+test('keyChanges: goes over no line of a guest again and again', () => {
+  const hostile = ['ssh-', ',ssh-', '"sk-', ',sk- ', 'ssh- '].map((text) => text.repeat(16_384 / text.length))
+  const present = Array.from({ length: 2_000 }, (_, index) => hostile[index % hostile.length])
+  const work = () => keyChanges(present, { add: [A], remove: [B] })
+  // Word by word it takes half a second, and ten times the deadline otherwise.
+  assert.deepEqual(runInNewContext('work()', { work }, { timeout: 10_000 }), { add: [A], remove: [B] })
+})

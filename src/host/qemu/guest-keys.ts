@@ -23,9 +23,19 @@ export function keyChanges(
   }
 }
 
-/** The word after the key's type: base64 of its bytes, which begin with a length and so with `AAAA`. Source: RFC 4253, 6.6. */
+/**
+ * The word after the key's type: base64 of its bytes, which begin with a length and so with `AAAA`. Word by word, for one
+ * expression over a whole line of a guest's making goes over the rest of it again from each place that looks like a type.
+ * Source: RFC 4253, 6.6.
+ */
 function keyBytes(line: string): string {
-  return line.match(/(?:^|[\s,"])(?:ssh-|ecdsa-|sk-)\S+\s+(AAAA[A-Za-z0-9+/=]+)/)?.[1] ?? line
+  const words = line.split(/\s+/)
+  for (let at = 1; at < words.length; at++) {
+    const [bytes] = /^AAAA[A-Za-z0-9+/=]+/.exec(words[at] ?? '') ?? []
+    if (bytes !== undefined && TYPE.test(words[at - 1] ?? '')) return bytes
+  }
+  return line
 }
 
+const TYPE = /(?:^|[,"])(?:ssh-|ecdsa-|sk-)./
 const isWithoutOptions = (line: string): boolean => /^\s*(?:ssh-|ecdsa-|sk-)/.test(line)
