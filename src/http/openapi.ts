@@ -42,6 +42,7 @@ async function writeDocument(routes: readonly RouteOptions[]): Promise<string> {
       url,
       schema: {
         ...schema,
+        ...paramsOf(url, schema as { params?: Params }),
         ...(route.config?.isPublic ? {} : { security: [{ token: [] }] }),
         ...(route.config?.operation ? { operationId: undefined, summary: route.config.operation } : {}),
       },
@@ -50,4 +51,16 @@ async function writeDocument(routes: readonly RouteOptions[]): Promise<string> {
   for (const route of routes) app.route(route)
   await app.ready()
   return JSON.stringify(app.swagger())
+}
+
+interface Params {
+  properties?: object
+}
+
+/** All parts of the path that vary: routes name those that their handlers read, and the project is in most. */
+function paramsOf(url: string, { params }: { params?: Params }): { params?: object } {
+  const names = [...url.matchAll(/:([A-Za-z]+)/g)].map(([, name]) => name ?? '')
+  if (names.length === 0) return {}
+  const plain = Object.fromEntries(names.map((name) => [name, { type: 'string' }]))
+  return { params: { type: 'object', required: names, properties: { ...plain, ...params?.properties } } }
 }
