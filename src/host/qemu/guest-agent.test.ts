@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { setTimeout as pause } from 'node:timers/promises'
-import { AgentError, cleanText, GuestAgent } from './guest-agent.ts'
+import { AgentError, cleanText, GuestAgent, refusalWithout } from './guest-agent.ts'
 import { readHealth } from './guest-health.ts'
 
 /** What one command is answered with; undefined: nothing. */
@@ -136,6 +136,31 @@ test('GuestAgent: a refusal is shown by its own words, whatever they are', async
         await assert.rejects(agent.execute('guest-ping', {}, 5_000), { name: 'AgentError', message: shown })
       },
     )
+  }
+})
+
+test('GuestAgent: a refusal shows no secret that the guest was told, nor a part of one', async () => {
+  const secret = 'open\u200bsesame '
+  const told: [says: string, shown: string][] = [
+    ['no such user', 'no such user'],
+    [`bad password ${secret}`, 'no reason that could be shown'],
+    ['bad password open sesame', 'no reason that could be shown'],
+    [`${'x'.repeat(290)} ${secret}`, 'no reason that could be shown'],
+    [`x${'\u0007'.repeat(1_190)}${secret}`, 'no reason that could be shown'],
+  ]
+  for (const [desc, shown] of told) {
+    const refuse: Answer = (command, socket) =>
+      inStep(command, socket) ?? Buffer.from(`${JSON.stringify({ error: { desc } })}\n`).toString('latin1')
+    await agentThat(refuse, async (path) => {
+      using agent = await GuestAgent.connect(path, 5_000)
+      await assert.rejects(agent.execute('guest-set-user-password', {}, 5_000), (error) => {
+        assert.ok(error instanceof AgentError)
+        assert.equal(refusalWithout([secret], error), shown)
+        // Nobody has anything to hide.
+        assert.equal(refusalWithout([], error), error.message)
+        return true
+      })
+    })
   }
 })
 

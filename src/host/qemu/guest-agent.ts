@@ -5,6 +5,13 @@ import { Turns } from './turns.ts'
 /** The agent's own refusal of a command; the message is what it said, cut and cleaned, and not to be trusted. */
 export class AgentError extends Error {
   override readonly name = 'AgentError'
+  /** Whether it said more. */
+  readonly isCut: boolean
+
+  constructor(message: string, isCut: boolean) {
+    super(message)
+    this.isCut = isCut
+  }
 }
 
 /** No answer that we ask for comes near this; more without an end is no agent. */
@@ -98,7 +105,7 @@ export class GuestAgent implements Disposable {
     this.#say(command, args)
     const answer = parse(await this.#readUntil(NEWLINE, signal))
     if (!answer) throw new Error('the guest agent answers no JSON')
-    if (answer.error !== undefined) throw new AgentError(describeRefusal(answer.error))
+    if (answer.error !== undefined) throw refusalOf(answer.error)
     if (!('return' in answer)) throw new Error('the guest agent answers neither a result nor an error')
     return answer.return
   }
@@ -173,10 +180,23 @@ function isDeep(json: Buffer): boolean {
 }
 
 /** By its two known members alone: anything else of it may be nested without end. */
-function describeRefusal(error: unknown): string {
+function refusalOf(error: unknown): AgentError {
   const { class: name, desc } = (error ?? {}) as { class?: unknown; desc?: unknown }
   const words = [name, desc].filter((word) => typeof word === 'string' && word !== 'GenericError')
-  return cleanText(words.join(': '), 300) ?? 'no reason given'
+  const text = words.join(': ')
+  return new AgentError(cleanText(text, LONGEST_REFUSAL) ?? 'no reason given', text.length > LONGEST_REFUSAL)
+}
+
+/** In characters. */
+const LONGEST_REFUSAL = 300
+
+/**
+ * A refusal as it may be shown where the guest was told secrets, which it may repeat: cleaned as refusals are, or only a
+ * part of them where the refusal is cut. Pure.
+ */
+export function refusalWithout(secrets: readonly string[], { message, isCut }: AgentError): string {
+  const hidden = secrets.map((secret) => cleanText(secret, secret.length)).filter((text) => text !== undefined)
+  return hidden.some((text) => isCut || message.includes(text)) ? 'no reason that could be shown' : message
 }
 
 /**

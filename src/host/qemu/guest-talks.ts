@@ -9,7 +9,7 @@ import type { GuestAgentHost, GuestHealth } from '../guest-agent-host.ts'
 import { HostError } from '../host-driver.ts'
 import { type AgentPort, readAgentPort } from './frozen-guest.ts'
 import type { Guest } from './guest.ts'
-import { AgentError, GuestAgent } from './guest-agent.ts'
+import { AgentError, GuestAgent, refusalWithout } from './guest-agent.ts'
 import { NO_HEALTH, readHealth } from './guest-health.ts'
 import { keyChanges } from './guest-keys.ts'
 import type { Guests } from './guests.ts'
@@ -101,8 +101,7 @@ export class GuestTalks implements GuestAgentHost {
       if (guest.pid === undefined) throw notRunning()
       if (error instanceof HostError) throw error
       if (!(error instanceof AgentError)) throw noAgent(NO_ANSWER, error)
-      const isTold = secrets.some((secret) => secret !== '' && error.message.includes(secret))
-      const reason = isTold ? 'no reason that could be shown' : error.message
+      const reason = refusalWithout(secrets, error)
       // Without the cause: that is what the guest said.
       throw new HostError('agentRefused', `The guest agent inside the server refused: ${reason}`)
     }
