@@ -142,6 +142,11 @@ async function takeVolume(cloud: Cloud, tx: Tx, server: Row<'servers'>, volumeId
   if (hostName !== null && hostName !== server.hostName) {
     throw new ApiError('badRequest', `Volume ${volumeId} lies on another host than instance ${server.id} runs on.`)
   }
-  if (await swapVolume(tx, volumeId, ['available'], { status: 'attaching' }, cloud.clock.now())) return volume
+  if (await swapVolume(tx, volumeId, ['available'], { status: 'attaching' }, cloud.clock.now())) {
+    // Until now others could change it, or give it away; what they did shows now.
+    const taken = await findVolume(tx, { projectId: server.projectId, isAdmin: false }, volumeId)
+    if (!taken) throw new ApiError('itemNotFound', `Volume ${volumeId} could not be found.`)
+    return taken
+  }
   throw new ApiError('badRequest', `Volume ${volumeId} must be available to be attached; it is ${volume.status}.`)
 }

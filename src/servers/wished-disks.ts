@@ -173,7 +173,10 @@ async function takeExisting(tx: Tx, caller: Caller, disk: WishedVolume, zone: st
   if (!(await swapVolume(tx, volumeId, ['available'], { status: 'attaching' }, now))) {
     throw new ApiError('badRequest', `${item}: volume ${volumeId} must be available; it is ${volume.status}.`)
   }
-  return volume
+  // Until now others could change it, or give it away; what they did shows now.
+  const taken = await findVolume(tx, { projectId: caller.projectId, isAdmin: false }, volumeId)
+  if (!taken) throw new ApiError('badRequest', `${item}: volume ${volumeId} could not be found.`)
+  return taken
 }
 
 async function makeVolume(

@@ -1,5 +1,6 @@
 /** What `POST …/volumes/{id}/action` takes: one row each. Source: shared/spec/neighbours.md §5, "Actions". */
 import { Type } from 'typebox'
+import type { Tx } from '../db/database.ts'
 import type { VolumeStatus } from '../db/volume-schema.ts'
 import { ApiError } from '../http/api-error.ts'
 import { acceptDeleteVolume } from './delete-volume.ts'
@@ -11,7 +12,7 @@ import { demandStatus, row, type VolumeActionCall, type VolumeActionRow } from '
 import { demandVersion } from './volume-api.ts'
 import { assertVolumeQuota, assertVolumeSize } from './volume-quotas.ts'
 import { Flag, isTrue, Metadata, Size } from './volume-schema.ts'
-import { updateVolume } from './volume-store.ts'
+import { updateVolume, type Volume } from './volume-store.ts'
 import { findType, readTypeNames } from './volume-type-store.ts'
 
 /** What may stand under an action that needs no word more. */
@@ -35,8 +36,8 @@ export const VOLUME_ACTIONS: Record<string, VolumeActionRow> = {
         `The new size of volume ${volume.id} must be larger than ${volume.sizeGib} GiB, not ${newSizeGib} GiB.`,
       )
     }
-    if (volume.isReadOnly === 1 && volume.status === 'in-use') {
-      throw new ApiError('badRequest', `Volume ${volume.id} is read-only; detach it to extend it.`)
+    if (volume.status === 'in-use' && (await isHeldReadOnly(tx, volume))) {
+      throw new ApiError('badRequest', `Volume ${volume.id} is read-only in its server; detach it to extend it.`)
     }
     const typeName = (await readTypeNames(tx)).get(volume.typeId) ?? ''
     await assertVolumeSize(cloud, tx, volume.projectId, newSizeGib)
@@ -174,6 +175,12 @@ export const VOLUME_ACTIONS: Record<string, VolumeActionRow> = {
       ...['os-initialize_connection', 'os-terminate_connection'],
     ].map((name) => [name, row(Nothing, {}, refuseByHand)]),
   ),
+}
+
+/** Whether a server has it so that nothing can be written: CDs are, whatever the volume is. */
+async function isHeldReadOnly(tx: Tx, { id }: Volume): Promise<boolean> {
+  const devices = await tx.selectFrom('blockDevices').select('isReadOnly').where('volumeId', '=', id).execute()
+  return devices.some(({ isReadOnly }) => isReadOnly === 1)
 }
 
 const imageMetadata = ({ volume }: VolumeActionCall<unknown>): Record<string, string> =>

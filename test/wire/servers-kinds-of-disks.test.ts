@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
 import { listDeviceFacts } from '../../src/servers/block-device-store.ts'
+import { updateVolume } from '../../src/volumes/volume-store.ts'
 import { assertFault } from '../support/assert-fault.ts'
 import { countRows } from '../support/count-rows.ts'
 import { untilDone } from '../support/scenarios.ts'
@@ -59,6 +60,59 @@ for (const database of DATABASES) {
       assert.deepEqual([modes[0].attach_mode, modes[0].connection_info], ['rw', { access_mode: 'rw' }])
       assert.equal((await detachVolume(cloud, web, id)).statusCode, 202)
       await cloud.settled()
+    })
+
+    test('a volume that a server has as a CD does not grow meanwhile', async () => {
+      const cloud = shared()
+      const id = await addVolume(cloud)
+      const cd = { uuid: id, source_type: 'volume', destination_type: 'volume', device_type: 'cdrom', disk_bus: 'scsi' }
+      const own = { source_type: 'image', destination_type: 'local', boot_index: 0 }
+      const { server } = await cloud.wish()
+      const answer = await create(cloud, [{ ...own, uuid: server.imageRef }, cd])
+      assert.equal(answer.statusCode, 202, answer.body)
+      await untilDone(cloud, answer.json().server.id)
+      assert.equal(await statusOf(cloud, id), 'in-use')
+      assertFault(await actOn(cloud.member, id, { 'os-extend': { new_size: 3 } }), 400, /read-only/)
+      assert.equal((await cloud.member.delete(`/servers/${answer.json().server.id}`)).statusCode, 202)
+      await cloud.settled()
+    })
+
+    test('a volume is taken as it is when it is taken: read-only meanwhile, or another project’s', async () => {
+      const cloud = shared()
+      const { db, clock } = cloud.cloud
+      // SQLite lets one transaction in at a time: there is nothing to see.
+      if (db.kind === 'sqlite') return
+      const web = cloud.id.web ?? ''
+      const wishes = {
+        attach: (id: string) => attachVolume(cloud, web, id),
+        create: (uuid: string) =>
+          create(cloud, [{ uuid, source_type: 'volume', destination_type: 'volume', boot_index: 1 }]),
+      }
+      for (const [name, wish] of Object.entries(wishes)) {
+        for (const change of [{ isReadOnly: 1 }, { projectId: cloud.admin.projectId }] as const) {
+          const id = await addVolume(cloud)
+          const { answer } = await db.transaction(async (tx) => {
+            await updateVolume(tx, id, change, clock.now())
+            const asked = wish(id)
+            await pauseABit()
+            return { answer: asked }
+          })
+          const { statusCode, body } = await answer
+          if ('projectId' in change) {
+            assert.equal(statusCode, name === 'attach' ? 404 : 400, body)
+            assert.equal(await statusOf(cloud, id), 'available')
+            continue
+          }
+          assert.ok(statusCode < 300, body)
+          await cloud.settled()
+          const devices = await db.read.selectFrom('blockDevices').selectAll().where('volumeId', '=', id).execute()
+          assert.deepEqual(
+            devices.map(({ isReadOnly }) => isReadOnly),
+            [1],
+            name,
+          )
+        }
+      }
     })
 
     test('disks are plugged into what they ask for, CDs are read only, and tags are kept', async () => {
@@ -129,3 +183,6 @@ for (const database of DATABASES) {
     })
   })
 }
+
+/** Long enough for the other transaction to come to where it waits. */
+const pauseABit = () => new Promise((resolve) => setTimeout(resolve, 200))
