@@ -183,7 +183,8 @@ async function demandRoom(cloud: Cloud, session: UploadSession, neededBytes: num
 /** @returns whether all of the image is here. */
 async function takeBytes(cloud: Cloud, session: UploadSession, wish: UploadWish): Promise<boolean> {
   const { range, imageId } = wish
-  if (session.parkedBytes > 0 && !session.receiver) {
+  // Also one without a byte may have been parked; one without a file never was.
+  if (session.parking && !session.receiver) {
     session.receiver = await ImageReceiver.resume(uploadFile(cloud.config, imageId, 'part'), session.parkedBytes)
   }
   const { receiver } = session

@@ -311,6 +311,25 @@ for (const database of DATABASES) {
       }
     })
 
+    test('a client that was broken off before its first byte, and was away for minutes, begins all the same', async () => {
+      const cloud = shared()
+      const bytes = goodRaw()
+      const id = await createImage(cloud.member)
+      const broken = await open(cloud, id, {
+        'content-range': `bytes 0-${bytes.length - 1}/${bytes.length}`,
+        'content-length': String(bytes.length),
+      })
+      broken.outgoing.flushHeaders()
+      await until('it is begun', async () => (await show(cloud.member, id)).status === 'saving')
+      broken.outgoing.destroy()
+      await until('the break is noticed', async () => cloud.cloud.imageUploads.find(id)?.isBusy === false)
+      cloud.clock.advance(300_001)
+      const range = { 'content-range': `bytes 0-${bytes.length - 1}/${bytes.length}` }
+      const answer = await upload(cloud.member, id, bytes, range)
+      assert.equal(answer.statusCode, 204, answer.body)
+      assert.equal((await show(cloud.member, id)).checksum, hash('md5', bytes))
+    })
+
     test('what arrives counts against the quota before it is whole', async () => {
       const cloud = shared()
       const { config } = cloud.cloud
