@@ -166,7 +166,10 @@ async function readImage(tx: Tx, caller: Caller, imageId: string): Promise<Row<'
   return image
 }
 
-/** The disks that an image brings; most bring none. @throws ApiError badRequest for a mapping that is none. */
+/**
+ * The disks that an image brings; most bring none.
+ * @throws ApiError badRequest for a mapping that is none, or of an image that was put out of use.
+ */
 async function readBroughtDisks(
   tx: Tx,
   caller: Caller,
@@ -176,6 +179,7 @@ async function readBroughtDisks(
   if (!image?.properties.includes(IMAGE_MAPPING)) return []
   const properties: Record<string, string> = JSON.parse(image.properties)
   if (properties[IMAGE_MAPPING] === undefined) return []
+  if (image.status !== 'active') throw new ApiError('badRequest', `Image ${image.id} is not active.`)
   const { readImageMapping } = await import('./image-mapping.ts')
   return readImageMapping(image.id, properties)
 }

@@ -224,6 +224,20 @@ for (const database of DATABASES) {
       assert.equal(await statusOf(cloud, data), 'gone')
     })
 
+    test('an image that was put out of use brings no disks, however it is named', async () => {
+      const cloud = shared()
+      await liftVolumeQuotas(cloud)
+      const { id } = await bootFromVolumes(cloud)
+      const { image_id: imageId } = (await image(cloud, id)).json()
+      await untilDone(cloud, id)
+      assert.equal((await cloud.admin.post(`//v2/images/${imageId}/actions/deactivate`, {})).statusCode, 204)
+      const asRoot = { uuid: imageId, source_type: 'image', destination_type: 'volume', boot_index: 0, volume_size: 4 }
+      for (const wish of [{ imageRef: imageId }, { imageRef: '', block_device_mapping_v2: [asRoot] }]) {
+        const { server } = await cloud.wish(wish)
+        assertFault(await cloud.member.post('/servers', { server }), 400, /is not active/)
+      }
+    })
+
     test('disks that an image was given by hand are not believed', async () => {
       const cloud = shared()
       await liftVolumeQuotas(cloud)
