@@ -155,7 +155,8 @@ for (const database of DATABASES) {
       cloud.host.intercept = (_verb, _id, run) => run()
       const statusOfImage = async (id: string) =>
         (await db.read.selectFrom('images').select('status').where('id', '=', id).executeTakeFirst())?.status
-      assert.deepEqual([await statusOfImage(first), await statusOfImage(second)], ['active', 'active'])
+      // The older one is no image any more, whatever its host says; its bytes are then for `novella doctor`.
+      assert.deepEqual([await statusOfImage(first), await statusOfImage(second)], [undefined, 'active'])
       assert.ok(cloud.machine.images.has(second))
       assert.equal((await cloud.server('web')).taskState, null)
       const third = await backUp()

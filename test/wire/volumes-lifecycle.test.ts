@@ -156,7 +156,10 @@ for (const database of DATABASES) {
         { id: attachment.attachment_id, volume_id: id, instance: cloud.id.web, status: 'attached' },
       )
       const one = (await service.get(`/attachments/${attachment.attachment_id}`)).json().attachment
-      assert.deepEqual([one.instance, one.attach_mode, one.connection_info], [cloud.id.web, 'rw', {}])
+      assert.deepEqual(
+        [one.instance, one.attach_mode, one.connection_info],
+        [cloud.id.web, 'rw', { access_mode: 'rw' }],
+      )
       assert.equal((await service.get(`/attachments/detail?volume_id=${id}`)).json().attachments.length, 1)
       assertFault(await service.delete(`/attachments/${attachment.attachment_id}`), 409, /Detach it from the server/)
       assertFault(await service.get('/attachments/none'), 404, /could not be found/)
