@@ -291,7 +291,8 @@ export interface HostDriver extends VolumeHost, GuestAgentHost, DiagnosticsHost,
   /**
    * A stream to the guest's serial console. It begins with what was said last, and ends when the guest does; a reader
    * that is slow misses some of it and is told so. Several may be open at once: all see the same.
-   * @throws HostError `notRunning`; `notPlugged` for a guest that has none until it is started again.
+   * @throws HostError `notRunning`; `notPlugged` for a guest that has none until it is started again, or that as many
+   * look at as may.
    */
   openSerial(serverId: string): Promise<Duplex>
 

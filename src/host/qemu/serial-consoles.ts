@@ -19,6 +19,8 @@ import { asBacklog, isTerminalAnswer } from './terminal-text.ts'
 
 /** How much of what was said before a viewer is shown, in bytes. */
 export const BACKLOG_BYTES = 64 * 1024
+/** How many may look at one guest: as many as at its screen, by QEMU's default. Each costs a look at the log's end. */
+export const MOST_VIEWERS = 32
 const CHUNK_BYTES = 64 * 1024
 /** How often the log is looked at while somebody watches, in milliseconds: below what a person notices. */
 const LOOK_EVERY_MS = 20
@@ -33,14 +35,18 @@ export class SerialConsoles {
   /**
    * One more viewer of a guest that runs; it ends when the guest does.
    * @param runs whether the guest still does.
-   * @throws HostError `notPlugged` for a guest that has no such console.
+   * @throws HostError `notPlugged` for a guest that has no such console, or no place for another viewer.
    */
   open(serverId: string, files: ServerFiles, runs: () => boolean): Duplex {
     if (!existsSync(files.serial)) {
       throw new HostError('notPlugged', 'This server has no serial console yet. A hard reboot gives it one.')
     }
     const known = this.#open.get(serverId)
-    if (known && !known.hasEnded) return known.addViewer()
+    if (known && !known.hasEnded) {
+      if (!known.isFull) return known.addViewer()
+      const message = `The serial console of this server is open ${MOST_VIEWERS} times, the most there may be. Close one.`
+      throw new HostError('notPlugged', message)
+    }
     const shared: SharedConsole = new SharedConsole(files, runs, () => {
       if (this.#open.get(serverId) === shared) this.#open.delete(serverId)
     })
@@ -72,6 +78,10 @@ class SharedConsole {
     this.#forget = forget
     this.#input = new SerialInput(files.serial)
     this.#looking = setInterval(() => this.#look(), LOOK_EVERY_MS)
+  }
+
+  get isFull(): boolean {
+    return this.#viewers.size >= MOST_VIEWERS
   }
 
   addViewer(): Duplex {
