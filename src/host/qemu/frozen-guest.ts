@@ -16,28 +16,55 @@ import type { ServerFiles } from './server-files.ts'
 
 /** How long an agent may take before it is gone on without it. */
 const AGENT_MS = 2_000
+/** How long an agent that was woken is kept: most copies are done by then, and others may have to speak with it. */
+const HOLD_MS = 5_000
 /** How often, and how many times, a guest is asked to thaw whose agent did not answer. */
 const THAW_AGAIN_MS = 1_000
 const THAW_TRIES = 60
 
 /** The agent of a guest, being looked for while whoever needs it prepares the rest. To be disposed. */
 export class Freezer implements AsyncDisposable {
-  readonly #files: ServerFiles
-  readonly #agent: Promise<GuestAgent | undefined>
+  readonly #files: Pick<ServerFiles, 'guestAgent' | 'frozen'>
+  #agent: Promise<GuestAgent | undefined>
+  readonly #timer: NodeJS.Timeout
+  #isLetGo = false
   /** Whether something listens that may be an agent; known long before it has answered. */
   readonly mayFreeze: Promise<boolean>
 
-  constructor(guest: Guest, files: ServerFiles) {
+  /** @param holdMs after how long the agent is left to others, until it is needed. */
+  constructor(
+    guest: Pick<Guest, 'execute' | 'readStatus'>,
+    files: Pick<ServerFiles, 'guestAgent' | 'frozen'>,
+    holdMs = HOLD_MS,
+  ) {
     this.#files = files
     this.mayFreeze = mayHaveAgent(guest).catch(() => false)
-    this.#agent = this.mayFreeze
-      .then((may) => (may ? GuestAgent.connect(files.guestAgent, AGENT_MS, AGENT_MS) : undefined))
-      .catch(() => undefined)
+    this.#agent = this.mayFreeze.then((may) => (may ? this.#connect() : undefined))
+    this.#timer = setTimeout(() => this.#letGo(), holdMs).unref()
+  }
+
+  #connect(): Promise<GuestAgent | undefined> {
+    return GuestAgent.connect(this.#files.guestAgent, AGENT_MS, AGENT_MS).catch(() => undefined)
+  }
+
+  /** A copy may take hours: passwords, keys and diagnostics of the server must not wait for it. */
+  #letGo(): void {
+    this.#isLetGo = true
+    this.#agent.then((agent) => agent?.[Symbol.dispose]())
+  }
+
+  async #takeAgent(): Promise<GuestAgent | undefined> {
+    clearTimeout(this.#timer)
+    const agent = await this.#agent
+    if (!agent || !this.#isLetGo) return agent
+    this.#isLetGo = false
+    this.#agent = this.#connect()
+    return await this.#agent
   }
 
   /** Does something short while the guest's file systems are still, if they can be; they are let go in any case. */
   async whileFrozen<T>(work: () => Promise<T>): Promise<T> {
-    const agent = await this.#agent
+    const agent = await this.#takeAgent()
     if (!agent) return await work()
     const files = this.#files
     writeFileSync(files.frozen, '')
@@ -50,26 +77,27 @@ export class Freezer implements AsyncDisposable {
       return await work()
     } finally {
       if (isBehind) await agent.synchronize(AGENT_MS).catch(() => {})
-      if (await thaw(agent)) rmSync(files.frozen, { force: true })
-      else {
-        agent[Symbol.dispose]()
-        thawLeftover(files).catch(() => {})
-      }
+      const isThawed = await thaw(agent)
+      if (isThawed) rmSync(files.frozen, { force: true })
+      agent[Symbol.dispose]()
+      this.#isLetGo = true
+      if (!isThawed) thawLeftover(files).catch(() => {})
     }
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
+    clearTimeout(this.#timer)
     const agent = await this.#agent
     agent?.[Symbol.dispose]()
   }
 }
 
 /** A machine that stands still has none: it writes nothing either. */
-const mayHaveAgent = async (guest: Guest): Promise<boolean> =>
+const mayHaveAgent = async (guest: Pick<Guest, 'execute' | 'readStatus'>): Promise<boolean> =>
   (await hasAgent(guest)) && (await guest.readStatus()) === 'running'
 
 /** Thaws a guest that whoever froze it left so; does nothing for any other. Gives up when its agent stays silent. */
-export async function thawLeftover(files: ServerFiles): Promise<void> {
+export async function thawLeftover(files: Pick<ServerFiles, 'guestAgent' | 'frozen'>): Promise<void> {
   for (let tries = 0; tries < THAW_TRIES && existsSync(files.frozen); tries++) {
     const agent = await GuestAgent.connect(files.guestAgent, AGENT_MS).catch(() => undefined)
     if (agent) {
@@ -94,7 +122,7 @@ async function thaw(agent: GuestAgent): Promise<boolean> {
 export type AgentPort = 'open' | 'closed' | 'none'
 
 /** @throws Error as `Guest.execute`. Source: QAPI ChardevInfo. */
-export async function readAgentPort(guest: Guest): Promise<AgentPort> {
+export async function readAgentPort(guest: Pick<Guest, 'execute'>): Promise<AgentPort> {
   const devices = readObjects(await guest.execute('query-chardev'))
   const device = devices.find(({ label }) => label === AGENT_CHARDEV)
   if (!device) return 'none'
@@ -102,6 +130,6 @@ export async function readAgentPort(guest: Guest): Promise<AgentPort> {
 }
 
 /** Whether something in the guest has the agent's port open. */
-export async function hasAgent(guest: Guest): Promise<boolean> {
+export async function hasAgent(guest: Pick<Guest, 'execute'>): Promise<boolean> {
   return (await readAgentPort(guest)) === 'open'
 }
