@@ -12,7 +12,7 @@ import { type Flavor, findVisibleFlavor, listFlavors } from './flavor-store.ts'
 import { briefFlavorView, fullFlavorView } from './flavor-view.ts'
 
 /** S22 to S24: the sizes on offer. */
-export function flavorRoutes(app: App, cloud: Cloud, { base }: Dialect = UOS): void {
+export function flavorRoutes(app: App, cloud: Cloud, { name, base }: Dialect = UOS): void {
   const path = `${base}/flavors`
   const config = { operation: 'flavors:read' } as const
 
@@ -37,6 +37,17 @@ export function flavorRoutes(app: App, cloud: Cloud, { base }: Dialect = UOS): v
       return { flavor: fullFlavorView(flavor, links) }
     },
   )
+
+  // Clients ask for these with every flavor they show. Flavors of this cloud have none.
+  if (name === 'nova') {
+    app.get(`${path}/:flavorId/os-extra_specs`, { schema: { params: FlavorPath }, config }, async (request) => {
+      const { flavorId } = request.params
+      if (!(await findVisibleFlavor(cloud.db.read, request.caller, flavorId))) {
+        throw new ApiError('itemNotFound', `Flavor ${flavorId} could not be found.`)
+      }
+      return { extra_specs: {} }
+    })
+  }
 }
 
 async function listAnswer<View>(

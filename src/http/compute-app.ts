@@ -10,6 +10,7 @@ import { flavorRoutes } from '../flavors/flavor-routes.ts'
 import { zoneRoutes } from '../hosts/zone-routes.ts'
 import { keypairRoutes } from '../keypairs/keypair-routes.ts'
 import { limitsRoutes } from '../quotas/limits-routes.ts'
+import { serverVolumeRoutes } from '../servers/attachment-routes.ts'
 import { diagnosticsRoutes } from '../servers/diagnostics-routes.ts'
 import { guestPasswordRoutes } from '../servers/guest-password-routes.ts'
 import { instanceActionRoutes } from '../servers/instance-action-routes.ts'
@@ -65,6 +66,7 @@ export async function buildComputeApp(cloud: Cloud): Promise<App> {
     instanceActionRoutes,
     diagnosticsRoutes,
     interfaceRoutes,
+    serverVolumeRoutes,
     guestPasswordRoutes,
     flavorRoutes,
     keypairRoutes,

@@ -2,12 +2,14 @@ import { Type } from 'typebox'
 import type { Cloud } from '../cloud.ts'
 import { ApiError } from '../http/api-error.ts'
 import type { App } from '../http/app.ts'
+import { type Dialect, UOS } from '../http/dialect.ts'
 import { sendOnce } from '../http/once.ts'
 import { acceptAttachVolume, acceptDetachVolume, getAttachment } from './attach-volume.ts'
 import {
   AttachmentAnswer,
   AttachmentsAnswer,
   AttachVolumeRequest,
+  NovaAttachVolumeRequest,
   UpdateAttachmentRequest,
 } from './attachment-schema.ts'
 import { attachmentView } from './attachment-view.ts'
@@ -16,7 +18,7 @@ import { afterDeviceChanges } from './device-changes.ts'
 import { SPOKEN } from './server-state.ts'
 import { getServer } from './server-store.ts'
 
-const OfServer = Type.Object({ projectId: Type.String(), serverId: Type.String() })
+const OfServer = Type.Object({ serverId: Type.String() })
 const OfVolume = Type.Object({ ...OfServer.properties, volumeId: Type.String() })
 const Digits = Type.Optional(Type.String({ pattern: '^[0-9]{1,9}$' }))
 const Page = Type.Object({ limit: Digits, offset: Digits })
@@ -24,9 +26,11 @@ const Page = Type.Object({ limit: Digits, offset: Digits })
 const MOST = 1000
 
 /** The volumes of a server (S20, S21, and their lists). */
-export function serverVolumeRoutes(app: App, cloud: Cloud): void {
+export function serverVolumeRoutes(app: App, cloud: Cloud, { name, base }: Dialect = UOS): void {
   const { db } = cloud
-  const volumes = '/v2/:projectId/servers/:serverId/os-volume_attachments'
+  const volumes = `${base}/servers/:serverId/os-volume_attachments`
+  // Nova answers 200, and at 2.1 knows neither tags nor what goes with the server.
+  const [attached, AttachBody] = name === 'nova' ? [200, NovaAttachVolumeRequest] : [202, AttachVolumeRequest]
 
   app.get(
     volumes,
@@ -57,14 +61,14 @@ export function serverVolumeRoutes(app: App, cloud: Cloud): void {
   app.post(
     volumes,
     {
-      schema: { params: OfServer, body: AttachVolumeRequest, response: { 202: AttachmentAnswer } },
+      schema: { params: OfServer, body: AttachBody, response: { [attached]: AttachmentAnswer } },
       config: { operation: 'servers:action' },
     },
     async (request, reply) => {
       const { caller, body } = request
       const { serverId } = request.params
       await afterDeviceChanges(cloud, serverId, SPOKEN.attachVolume, () =>
-        sendOnce(cloud, request, reply, 202, async (tx) => ({
+        sendOnce(cloud, request, reply, attached, async (tx) => ({
           volumeAttachment: attachmentView(
             await acceptAttachVolume(cloud, tx, caller, serverId, body.volumeAttachment),
           ),
@@ -74,6 +78,20 @@ export function serverVolumeRoutes(app: App, cloud: Cloud): void {
     },
   )
 
+  app.delete(
+    `${volumes}/:volumeId`,
+    { schema: { params: OfVolume }, config: { operation: 'servers:action' } },
+    async (request, reply) => {
+      const { serverId, volumeId } = request.params
+      await afterDeviceChanges(cloud, serverId, SPOKEN.detachVolume, () =>
+        db.transaction((tx) => acceptDetachVolume(cloud, tx, request.caller, serverId, volumeId)),
+      )
+      return reply.code(202).send()
+    },
+  )
+
+  // At Nova's 2.1 a PUT swaps volumes, which is for the volume service alone.
+  if (name === 'nova') return
   // Whether the volume goes with the server is all that can be changed: another volume is another attachment.
   app.put(
     `${volumes}/:volumeId`,
@@ -96,18 +114,6 @@ export function serverVolumeRoutes(app: App, cloud: Cloud): void {
         }
         if (goes !== undefined) await updateBlockDevice(tx, device.id, { isDeletedWithServer: goes ? 1 : 0 })
       })
-      return reply.code(202).send()
-    },
-  )
-
-  app.delete(
-    `${volumes}/:volumeId`,
-    { schema: { params: OfVolume }, config: { operation: 'servers:action' } },
-    async (request, reply) => {
-      const { serverId, volumeId } = request.params
-      await afterDeviceChanges(cloud, serverId, SPOKEN.detachVolume, () =>
-        db.transaction((tx) => acceptDetachVolume(cloud, tx, request.caller, serverId, volumeId)),
-      )
       return reply.code(202).send()
     },
   )

@@ -9,6 +9,10 @@ export const AttachVolumeBody = Type.Object({
   delete_on_termination: Type.Optional(Type.Boolean()),
 })
 export const AttachVolumeRequest = Type.Object({ volumeAttachment: AttachVolumeBody })
+/** As Nova 2.1 has it. */
+export const NovaAttachVolumeRequest = Type.Object({
+  volumeAttachment: Type.Pick(AttachVolumeBody, ['volumeId', 'device']),
+})
 
 /** Everything but `delete_on_termination` may be repeated, and may not differ. */
 export const UpdateAttachmentRequest = Type.Object({

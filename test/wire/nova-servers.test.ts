@@ -3,6 +3,7 @@ import { readFileSync } from 'node:fs'
 import { test } from 'node:test'
 import { assertSameShape } from '../support/same-shape.ts'
 import { type Client, DATABASES, testCloud } from '../support/test-cloud.ts'
+import { addVolume } from '../support/volumes.ts'
 
 const sample = (name: string) =>
   JSON.parse(readFileSync(`${import.meta.dirname}/../fixtures/nova/${name}.json`, 'utf8')) as Record<string, unknown>
@@ -175,4 +176,35 @@ test('flavors, keypairs, zones, limits and cards answer under Nova too', async (
   assert.equal(limits.limits.absolute.totalInstancesUsed, 1)
   const cards = (await member.get(nova(member, `/servers/${cloud.id.web}/os-interface`))).json()
   assert.equal(cards.interfaceAttachments.length, 1)
+})
+
+test('flavors have no extra specs, and those that are not there are 404', async () => {
+  await using cloud = await testCloud()
+  const { member } = cloud
+  const { flavors } = (await member.get(nova(member, '/flavors'))).json()
+  const specs = await member.get(nova(member, `/flavors/${flavors[0].id}/os-extra_specs`))
+  assert.deepEqual([specs.statusCode, specs.json()], [200, { extra_specs: {} }])
+  assert.equal((await member.get(nova(member, '/flavors/none/os-extra_specs'))).statusCode, 404)
+})
+
+test('a volume is attached, listed and detached with the statuses of Nova', async () => {
+  await using cloud = await testCloud({ servers: { web: {} } })
+  const { member } = cloud
+  const volume = await addVolume(cloud)
+  const path = nova(member, `/servers/${cloud.id.web}/os-volume_attachments`)
+  const unknown = await member.post(path, { volumeAttachment: { volumeId: volume, delete_on_termination: true } })
+  assert.equal(unknown.statusCode, 400)
+  const attached = await member.post(path, { volumeAttachment: { volumeId: volume, device: null } })
+  assert.equal(attached.statusCode, 200, attached.body)
+  await cloud.settled()
+  const shown = { id: volume, volumeId: volume, serverId: cloud.id.web, device: '/dev/vdb' }
+  assert.deepEqual((await member.get(path)).json(), { volumeAttachments: [shown] })
+  assert.deepEqual((await member.get(`${path}/${volume}`)).json(), { volumeAttachment: shown })
+  const stranger = await cloud.stranger()
+  assert.equal((await stranger.get(path)).statusCode, 404)
+  assert.equal((await stranger.delete(`${path}/${volume}`)).statusCode, 404)
+  assert.equal((await member.put(`${path}/${volume}`, { volumeAttachment: { volumeId: volume } })).statusCode, 405)
+  assert.equal((await member.delete(`${path}/${volume}`)).statusCode, 202)
+  await cloud.settled()
+  assert.deepEqual((await member.get(path)).json(), { volumeAttachments: [] })
 })
