@@ -24,20 +24,57 @@ export async function hashFile(file: string): Promise<ImageHashes> {
   return { md5, sha512 }
 }
 
-async function hashHere(path: string): Promise<ImageHashes> {
-  const hashes = [createHash('md5'), createHash('sha512')] as const
-  await using file = await open(path, 'r')
-  let [piece, next] = [Buffer.allocUnsafe(PIECE_BYTES), Buffer.allocUnsafe(PIECE_BYTES)]
-  let { bytesRead } = await file.read(piece)
-  while (bytesRead > 0) {
-    // The next piece is read meanwhile.
-    const reading = file.read(next)
-    for (const hash of hashes) hash.update(piece.subarray(0, bytesRead))
-    bytesRead = (await reading).bytesRead
-    ;[piece, next] = [next, piece]
+/** How long a thread waits for the file it was started for, in milliseconds. */
+const WARM_MS = 60_000
+
+interface WarmThread extends Disposable {
+  shared: SharedArrayBuffer
+  thread: HashThread
+}
+
+let warm: (WarmThread & { cool: NodeJS.Timeout }) | undefined
+
+/** Starts a thread for the next small file, while its bytes are still being made: then half of the work is done there. */
+export function warmUpHashing(): void {
+  if (warm) {
+    warm.cool.refresh()
+    return
   }
-  const [md5, sha512] = hashes
-  return { md5: md5.digest('hex'), sha512: sha512.digest('hex') }
+  const shared = new SharedArrayBuffer(2 * PIECE_BYTES)
+  const thread = new HashThread('sha512', shared)
+  thread.unref()
+  const cool = setTimeout(() => takeWarm()?.[Symbol.dispose](), WARM_MS)
+  cool.unref()
+  warm = { shared, thread, cool, [Symbol.dispose]: () => thread[Symbol.dispose]() }
+}
+
+function takeWarm(): WarmThread | undefined {
+  const taken = warm
+  warm = undefined
+  clearTimeout(taken?.cool)
+  taken?.thread.ref()
+  return taken
+}
+
+async function hashHere(path: string): Promise<ImageHashes> {
+  using helper = takeWarm()
+  const pieces = Buffer.from(helper?.shared ?? new ArrayBuffer(2 * PIECE_BYTES))
+  const md5 = createHash('md5')
+  const sha512 = createHash('sha512')
+  await using file = await open(path, 'r')
+  const read = async (at: number) => ({ at, length: (await file.read(pieces, at, PIECE_BYTES)).bytesRead })
+  let piece = await read(0)
+  while (piece.length > 0) {
+    const { at, length } = piece
+    const there = helper?.thread.update(at, length)
+    // The next piece is read meanwhile.
+    const next = read(at === 0 ? PIECE_BYTES : 0)
+    const bytes = pieces.subarray(at, at + length)
+    md5.update(bytes)
+    if (!there) sha512.update(bytes)
+    ;[piece] = await Promise.all([next, there])
+  }
+  return { md5: md5.digest('hex'), sha512: helper ? await helper.thread.digest() : sha512.digest('hex') }
 }
 
 function hashOnThread(algorithm: HashWorkerData['algorithm'], file: string): Promise<string> {
@@ -88,6 +125,15 @@ export class HashThread implements Disposable {
       this.#waiting.push({ resolve, reject })
       this.#worker.postMessage(request)
     })
+  }
+
+  /** Whether the process stays for it. */
+  ref(): void {
+    this.#worker.ref()
+  }
+
+  unref(): void {
+    this.#worker.unref()
   }
 
   [Symbol.dispose](): void {

@@ -6,6 +6,7 @@ import type { TaskState } from '../db/schema.ts'
 import type { ImageStatus } from '../db/volume-schema.ts'
 import type { ImageFile, ImageOrigin } from '../host/volume-host.ts'
 import { deleteImage, deleteImageRow } from '../images/delete-image.ts'
+import { warmUpHashing } from '../images/hashing.ts'
 import { adoptImageFile, dropImage, setImageStatus } from '../images/image-writer.ts'
 import { newId } from '../lib/ids.ts'
 import { startServer } from './power-server.ts'
@@ -144,6 +145,7 @@ export const createBackup = (parts: ActionParts) => snapshotAction(parts, 'creat
 
 /** The image of what the server boots from; made once, however often it is asked for. */
 function takeImage({ server, disks, host, input }: ServerSubject & { input: SnapshotInput }): Promise<ImageFile> {
+  warmUpHashing()
   const rootVolumeId = rootDeviceOf(server, disks)?.volumeId
   const origin: ImageOrigin = rootVolumeId
     ? { kind: 'volume', volumeId: rootVolumeId }
