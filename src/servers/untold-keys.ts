@@ -3,7 +3,7 @@
  * but most guests do so once in their life: cloud-init writes keys when an instance is new. So the change is kept, and
  * looked after for a while whenever the server starts, or its keys change.
  */
-import { acceptAction, findOpenAction } from '../actions/journal.ts'
+import { acceptAction, findOpenAction, listActions } from '../actions/journal.ts'
 import type { Cloud } from '../cloud.ts'
 import type { Tx } from '../db/database.ts'
 import { newId } from '../lib/ids.ts'
@@ -38,6 +38,8 @@ export const readUntold = (text: string | null): KeyChange =>
 /** How often guests are looked at, and for how long after their server last changed, in milliseconds. */
 const LOOK_EVERY_MS = 10_000
 const LOOK_FOR_MS = 15 * 60_000
+/** How often a guest is told that says it listens and then does not: each time holds up whatever else is asked of it. */
+const MOST_TRIES = 3
 
 type SweepParts = Pick<Cloud, 'db' | 'clock' | 'hosts' | 'log' | 'actions' | 'runner'>
 
@@ -63,6 +65,10 @@ export async function tellGuests(cloud: SweepParts): Promise<number> {
         if (!server?.untoldKeys || server.vmState !== 'active' || server.taskState || (await findOpenAction(tx, id))) {
           return false
         }
+        const tries = (await listActions(tx, id)).filter(
+          ({ name, acceptedAt }) => name === 'tellKeypairs' && acceptedAt > server.updatedAt,
+        )
+        if (tries.length >= MOST_TRIES) return false
         const asker = { projectId, userId, requestId: `req-${newId()}` }
         await acceptAction(tx, cloud.actions.tellKeypairs, id, null, asker, clock.now())
         return true

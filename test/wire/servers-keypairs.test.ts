@@ -272,6 +272,28 @@ for (const database of DATABASES) {
       assert.equal((await cloud.server('web')).untoldKeys, null)
     })
 
+    test('an agent that greets and then never answers is told three times, and the server is free for all else', async () => {
+      await using cloud = await testCloud({ database, servers: { web: {} } })
+      await addKeypairs(cloud.member)
+      cloud.host.intercept = (verb, _id, run) => {
+        if (verb === 'changeGuestKeys') throw new HostError('noAgent', 'It does not answer.')
+        return run()
+      }
+      const failures = async () => (await cloud.actions('web')).filter((one) => one === 'tellKeypairs Error').length
+      await done(cloud, 'attachKeypairs', ['one'], 'web')
+      await cloud.advanceUntil(async () => (await failures()) === 3)
+      for (let looks = 0; looks < 12; looks++) {
+        cloud.clock.advance(10_000)
+        await cloud.settled()
+        await new Promise((resolve) => setImmediate(resolve))
+      }
+      assert.equal(await failures(), 3)
+      // A start is a new beginning.
+      cloud.host.intercept = (_verb, _id, run) => run()
+      await cloud.member.post(`/servers/${cloud.id.web}/action`, { reboot: { type: 'HARD' } })
+      await cloud.advanceUntil(() => inGuest(cloud, 'web').includes(KEYS.one))
+    })
+
     test('a guest that nobody can ask does not have them yet, and the action says so', async () => {
       const cloud = await prepared()
       const agent = cloud.host.agentOf(cloud.id.silent ?? '')
