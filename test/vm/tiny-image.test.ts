@@ -131,7 +131,7 @@ test('a config drive names it, gives root a password and keys, and its user data
     await guest.awaitConsole(/user data on web-1 as root/)
     await logIn(guest, metadata.admin_pass)
     assert.equal(
-      await guest.shell('cat /root/.ssh/authorized_keys; ls -ld /root/.ssh | cut -c1-10'),
+      await guest.shell('grep -v "^#" /root/.ssh/authorized_keys; ls -ld /root/.ssh | cut -c1-10'),
       `${key}\nssh-rsa AAAAB3NzaC1yc2E= two@example\ndrwx------\n`,
     )
     assert.equal(await guest.shell('hostname -f; grep -rl "secret" /var /etc /run'), 'web-1.example.test\n')
@@ -151,7 +151,7 @@ test('a config drive names it, gives root a password and keys, and its user data
   await guest.awaitConsole(/\bcopy login: /)
   assert.match(await guest.console(), /user data is not a script/)
   assert.equal(
-    await guest.shell('cat /root/.ssh/authorized_keys /etc/dropbear/*; head -n 1 /etc/shadow'),
+    await guest.shell('cat /root/.ssh/authorized_keys /etc/dropbear/* | grep -v "^#"; head -n 1 /etc/shadow'),
     '\nroot:*:20000:0:99999:7:::\n',
   )
 })
