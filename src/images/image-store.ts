@@ -65,13 +65,18 @@ export async function getOwnImage(read: Reader, viewer: ImageViewer, id: string)
  * @throws as `getOwnImage`.
  */
 export async function lockOwnImage(tx: Tx, viewer: ImageViewer, id: string): Promise<Image> {
+  await holdImage(tx, id)
+  return getOwnImage(tx, viewer, id)
+}
+
+/** Keeps an image as it is for others until the transaction ends; does nothing when there is none. */
+export async function holdImage(tx: Tx, id: string): Promise<void> {
   // Both databases let nobody else write a row that was written to; neither has another word for it in common.
   await tx
     .updateTable('images')
     .set((eb) => ({ updatedAt: eb.ref('updatedAt') }))
     .where('id', '=', id)
     .execute()
-  return getOwnImage(tx, viewer, id)
 }
 
 /**

@@ -9,7 +9,7 @@ import { listHosts } from '../hosts/host-store.ts'
 import { ApiError } from '../http/api-error.ts'
 import type { Caller } from '../http/policy.ts'
 import { hardwareOf } from '../images/hardware-of.ts'
-import { findImage, IMAGE_MAPPING, isOfSnapshots } from '../images/image-store.ts'
+import { findImage, holdImage, IMAGE_MAPPING, isOfSnapshots } from '../images/image-store.ts'
 import { findKeypair } from '../keypairs/keypair-store.ts'
 import { newId, newPassword } from '../lib/ids.ts'
 import { assertNetworkQuota } from '../network-api/network-quotas.ts'
@@ -225,8 +225,10 @@ function demandFit(image: Row<'images'>, flavor: Row<'flavors'>, becomesDisk: bo
  */
 async function demandKernel(tx: Tx, caller: Caller, imageProperties: string): Promise<void> {
   const { kernel } = hardwareOf(JSON.parse(imageProperties))
-  for (const imageId of [kernel?.kernelImageId, kernel?.ramdiskImageId]) {
-    if (!imageId) continue
+  const ids = [kernel?.kernelImageId, kernel?.ramdiskImageId].filter((id) => id != null)
+  // Always in the same order, as whoever waits for two must.
+  for (const imageId of ids.toSorted()) {
+    await holdImage(tx, imageId)
     const image = await findImage(tx, caller, imageId)
     if (!image) throw new ApiError('badRequest', `Image ${imageId} could not be found.`)
     if (image.status !== 'active') throw new ApiError('badRequest', `Image ${imageId} is not active.`)

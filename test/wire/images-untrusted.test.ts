@@ -38,8 +38,18 @@ for (const database of DATABASES) {
       assert.match(refused.body, new RegExp(`Image ${theirs} could not be found`))
       const shares = await stranger.post(`//v2/images/${theirs}/members`, { member: cloud.member.projectId })
       assert.equal(shares.statusCode, 200, shares.body)
-      assert.equal((await create()).statusCode, 202)
+      const created = await create()
+      assert.equal(created.statusCode, 202)
       await cloud.settled()
+      // They are read at each boot: both stay as long as the server does, and the disk's image need not.
+      assert.equal((await cloud.member.delete(`//image/v2/images/${imageId}`)).statusCode, 204)
+      const removals = [[cloud.member, kernel] as const, [stranger, theirs] as const]
+      const remove = ([client, id]: (typeof removals)[number]) =>
+        client.request({ method: 'DELETE', url: `//image/v2/images/${id}`, headers: JSON_PLEASE })
+      for (const removal of removals) assertImageFault(await remove(removal), 409, /in use: 1 server boots/)
+      assert.equal((await cloud.member.delete(`/servers/${created.json().server.id}`)).statusCode, 202)
+      await cloud.settled()
+      for (const removal of removals) assert.equal((await remove(removal)).statusCode, 204)
     })
 
     test('an image that is being made of a server takes no other bytes, and no other format', async (t) => {
