@@ -81,6 +81,25 @@ export async function pickVolumeHost(
   throw new ApiError('conflictingRequest', `No valid host was found. ${picked.refusals.join(' ')}`.trim())
 }
 
+/**
+ * Demands that the host of a volume has so much more to give out.
+ * @throws ApiError conflictingRequest with how much there is.
+ */
+export async function demandRoomToGrow(
+  { config }: Pick<VolumeParts, 'config'>,
+  read: Reader,
+  { id, hostName }: Volume,
+  moreGib: number,
+): Promise<void> {
+  const own = (await listHosts(read)).filter(({ name }) => name === hostName)
+  // A host that takes nothing new still has what it has.
+  const hosts = (await withVolumes(read, own)).map((host) => ({ ...host, isEnabled: 1 }) as const)
+  const wanted = { vcpus: 0, ramMib: 0, diskGib: moreGib, availabilityZone: '' }
+  const picked = pickHost(hosts, wanted, { cpu: config.cpuRatio, ram: config.ramRatio, disk: config.diskRatio })
+  if ('hostName' in picked) return
+  throw new ApiError('conflictingRequest', `Volume ${id} cannot be extended. ${picked.refusals.join(' ')}`.trim())
+}
+
 /** Disks are copied from disks of the same host; an image is on all of them. */
 async function hostOfSource(read: Reader, { snapshotId, sourceVolumeId }: Volume): Promise<string | null> {
   const sourceId =

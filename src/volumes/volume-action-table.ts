@@ -3,6 +3,7 @@ import { Type } from 'typebox'
 import type { Tx } from '../db/database.ts'
 import type { VolumeStatus } from '../db/volume-schema.ts'
 import { ApiError } from '../http/api-error.ts'
+import { demandRoomToGrow } from './create-volume.ts'
 import { acceptDeleteVolume } from './delete-volume.ts'
 import { assertMetadataQuota, getUsableImage, imageMetadataOf, leastGibOf } from './new-volume.ts'
 import { findSnapshot, listSnapshotsOf } from './snapshot-store.ts'
@@ -42,6 +43,7 @@ export const VOLUME_ACTIONS: Record<string, VolumeActionRow> = {
     const typeName = (await readTypeNames(tx)).get(volume.typeId) ?? ''
     await assertVolumeSize(cloud, tx, volume.projectId, newSizeGib)
     await assertVolumeQuota(cloud, tx, volume.projectId, { gigabytes: newSizeGib - volume.sizeGib, typeName })
+    await demandRoomToGrow(cloud, tx, volume, newSizeGib - volume.sizeGib)
     await updateVolume(tx, volume.id, { status: 'extending', statusBefore: volume.status }, now)
     await openAction(cloud, tx, cloud.actions.extendVolume, volume.id, { newSizeGib }, caller)
   }),

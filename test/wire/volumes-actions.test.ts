@@ -38,6 +38,31 @@ for (const database of DATABASES) {
       assertFault(await actOn(cloud.member, id, { 'os-extend': { new_size: 9 } }), 400, /must be available/)
     })
 
+    test('what the disk of the host cannot take is neither made nor grown', async () => {
+      const cloud = shared()
+      const { db, config } = cloud.cloud
+      const id = await makeVolume(cloud, { size: 2 })
+      const facts = await db.read.selectFrom('hosts').select('diskGib').executeTakeFirstOrThrow()
+      const setDisk = (diskGib: number) => db.transaction((tx) => tx.updateTable('hosts').set({ diskGib }).execute())
+      const { gib } = await db.read
+        .selectFrom('volumes')
+        .select(({ fn }) => fn.sum<number>('sizeGib').as('gib'))
+        .executeTakeFirstOrThrow()
+      const room = Math.ceil(Number(gib) / config.diskRatio)
+      try {
+        await setDisk(room)
+        const tooMuch = 2 + config.diskRatio
+        assertFault(await actOn(cloud.member, id, { 'os-extend': { new_size: tooMuch } }), 409, /of disk free/)
+        assert.deepEqual([(await showVolume(cloud, id)).size, (await showVolume(cloud, id)).status], [2, 'available'])
+        const refused = await makeVolume(cloud, { size: tooMuch })
+        assert.equal((await showVolume(cloud, refused)).status, 'error')
+        assert.ok(!cloud.machine.volumes.has(refused))
+      } finally {
+        await setDisk(facts.diskGib)
+      }
+      await act(id, { 'os-extend': { new_size: 6 } }, 202)
+    })
+
     test('flags and image metadata', async () => {
       const cloud = shared()
       const id = await makeVolume(cloud)
