@@ -56,11 +56,14 @@ export async function addPort(
   return { id, ipAddress }
 }
 
-/** An address of the shared network that nobody has: ports get theirs by lot, so one that was thought up may be taken. */
-export async function freeAddress(cloud: TestCloud): Promise<string> {
+/**
+ * An address that nobody has, of the shared network unless another prefix is given: ports get theirs by lot, so one that
+ * was thought up may be taken.
+ */
+export async function freeAddress(cloud: TestCloud, prefix = '172.31.251'): Promise<string> {
   const rows = await cloud.cloud.db.read.selectFrom('portAddresses').select('ipAddress').execute()
   const taken = new Set(rows.map(({ ipAddress }) => ipAddress))
-  const free = Array.from({ length: 250 }, (_, n) => `172.31.251.${n + 1}`).find((address) => !taken.has(address))
+  const free = Array.from({ length: 250 }, (_, n) => `${prefix}.${n + 2}`).find((address) => !taken.has(address))
   if (free === undefined) throw new Error('All addresses that were looked at are taken.')
   return free
 }

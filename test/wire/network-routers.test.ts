@@ -6,7 +6,7 @@ import { describe, test } from 'node:test'
 import type { NetworkErrorType } from '../../src/network-api/network-errors.ts'
 import { countRows } from '../support/count-rows.ts'
 import { assertNetworkError, type Body, bodyOf, DIALECTS, make } from '../support/network-requests.ts'
-import { addNetwork, addPort } from '../support/network-rows.ts'
+import { addNetwork, addPort, freeAddress } from '../support/network-rows.ts'
 import { assertSameShape } from '../support/same-shape.ts'
 import { sharedCloud } from '../support/shared-cloud.ts'
 import { type Client, DATABASES, type TestCloud } from '../support/test-cloud.ts'
@@ -244,7 +244,8 @@ for (const database of DATABASES) {
       assertNetworkError(await set(client, { network_id: NOWHERE }), 404, 'NetworkNotFound')
       assertNetworkError(await set(client, { network_id: inside }), 400, 'BadRequest')
       assertNetworkError(await set(client, { network_id, enable_snat: false }), 403, 'PolicyNotAuthorized')
-      const fixed = { network_id, external_fixed_ips: [{ ip_address: '172.24.4.77' }] }
+      const chosenIp = await freeAddress(cloud, '172.24.4')
+      const fixed = { network_id, external_fixed_ips: [{ ip_address: chosenIp }] }
       assertNetworkError(await set(client, fixed), 403, 'PolicyNotAuthorized')
       assertNetworkError(await set(client, { network_id, colour: 'red' }), 400, 'HTTPBadRequest')
       assertNetworkError(await set(client, 'BGP'), 400, 'HTTPBadRequest')
@@ -257,11 +258,11 @@ for (const database of DATABASES) {
       const again = bodyOf(await set(client, { network_id, enable_snat: true }), 200).router.external_gateway_info
       assert.deepEqual(again, first)
       const chosen = bodyOf(await set(admin, { ...fixed, enable_snat: 'False' }), 200).router.external_gateway_info
-      assert.equal(chosen.external_fixed_ips[0].ip_address, '172.24.4.77')
+      assert.equal(chosen.external_fixed_ips[0].ip_address, chosenIp)
       assert.equal(chosen.enable_snat, false)
       await cloud.settled()
       const plan = cloud.machine.routers.get(id)?.gateway
-      assert.deepEqual([plan?.addresses[0]?.ipAddress, plan?.hasSnat], ['172.24.4.77', false])
+      assert.deepEqual([plan?.addresses[0]?.ipAddress, plan?.hasSnat], [chosenIp, false])
       assert.equal(bodyOf(await set(client, {}), 200).router.external_gateway_info, null)
       await cloud.settled()
       assert.equal(cloud.machine.routers.get(id)?.gateway, null)
