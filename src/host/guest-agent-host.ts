@@ -20,6 +20,16 @@ export interface GuestHealth {
   interfaces: { name: string; macAddress: string | null; ipAddresses: string[] }[]
 }
 
+/** What is known of a guest that says nothing. */
+export const NO_HEALTH: Omit<GuestHealth, 'agent'> = {
+  version: null,
+  hostName: null,
+  operatingSystem: null,
+  fileSystems: null,
+  clockOffsetMs: null,
+  interfaces: [],
+}
+
 /** Part of `HostDriver`. */
 export interface GuestAgentHost {
   /**

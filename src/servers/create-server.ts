@@ -21,6 +21,7 @@ import { configDriveColumns, isBase64 } from './config-drive.ts'
 import { type MappingWish, readMapping, rootImageOf, type WishedDisk, withoutMapping } from './device-mapping.ts'
 import { complainOfPlace } from './disk-places.ts'
 import { insertServerKeypairs } from './server-keypair-store.ts'
+import { assertMetadataQuota } from './server-metadata.ts'
 import type { CreateServerRequest } from './server-schema.ts'
 import { readUsage, takeNumbers, takeTurn } from './server-store.ts'
 import { completeDisks, giveDisks, machinePropertiesOf, type TakenDisks, takeDisks } from './wished-disks.ts'
@@ -285,7 +286,7 @@ async function fitQuota(
   flavor: Row<'flavors'>,
   metadata: Record<string, string>,
 ): Promise<number> {
-  const { quotaServers, quotaVcpus, quotaRamMib, quotaMetadata } = cloud.config
+  const { quotaServers, quotaVcpus, quotaRamMib } = cloud.config
   let count = max
   const fit = (what: string, each: number, used: number, limit: number) => {
     if (limit < 0 || each === 0) return
@@ -296,13 +297,7 @@ async function fitQuota(
       `Quota exceeded for ${what}: requested ${min * each}, already used ${used} of ${limit}.`,
     )
   }
-  const items = Object.keys(metadata).length
-  if (quotaMetadata >= 0 && items > quotaMetadata) {
-    throw new ApiError(
-      'forbidden',
-      `Quota exceeded for metadata_items: requested ${items}, the limit is ${quotaMetadata}.`,
-    )
-  }
+  assertMetadataQuota(cloud, metadata)
   await takeTurn(tx)
   const used = await readUsage(tx, caller.projectId)
   fit('instances', 1, used.servers, quotaServers)

@@ -15,6 +15,7 @@ import { afterDeviceChanges } from './device-changes.ts'
 import { MAPPING_PROPERTIES, withoutMapping } from './device-mapping.ts'
 import { openAction } from './open-action.ts'
 import { rootDeviceOf } from './server-disks.ts'
+import { assertMetadataQuota } from './server-metadata.ts'
 import { Metadata, Name } from './server-schema.ts'
 import { SPOKEN } from './server-state.ts'
 import type { SnapshotInput } from './unfinished-images.ts'
@@ -152,11 +153,4 @@ async function assertImageQuota(cloud: Cloud, tx: Tx, projectId: string, name: s
   } catch (error) {
     throw asComputeVolumeError(error, name)
   }
-}
-
-function assertMetadataQuota({ config }: Cloud, metadata: Record<string, string>): void {
-  const items = Object.keys(metadata).length
-  if (config.quotaMetadata < 0 || items <= config.quotaMetadata) return
-  const message = `Quota exceeded for metadata_items: requested ${items}, the limit is ${config.quotaMetadata}.`
-  throw new ApiError('forbidden', message)
 }

@@ -1,6 +1,5 @@
 /**
- * Row to wire, as Nova v2.1 shows servers: the newest shape of each view. What older versions have instead is in
- * server-changes.ts.
+ * Row to wire, as Nova v2.1 shows servers at version 2.1.
  * Source: shared/spec/nova-v21.md, section 2.3.
  */
 import { timestampBOrNull } from '../http/timestamps.ts'

@@ -1,25 +1,17 @@
 /** createImage of servers that boot from volumes: snapshots, an image without bytes, and servers made from it. */
 import assert from 'node:assert/strict'
-import { afterEach, describe, test } from 'node:test'
+import { describe, test } from 'node:test'
 import { HostError } from '../../src/host/host-driver.ts'
 import { assertFault } from '../support/assert-fault.ts'
 import { countRows } from '../support/count-rows.ts'
+import { gates } from '../support/gates.ts'
 import { untilDone } from '../support/scenarios.ts'
 import { sharedCloud } from '../support/shared-cloud.ts'
 import { type Answer, DATABASES, type TestCloud } from '../support/test-cloud.ts'
 import { cinder } from '../support/volume-requests.ts'
 import { addVolume, findVolumeRow, liftVolumeQuotas, statusOf, volumesOf } from '../support/volumes.ts'
 
-const gates: PromiseWithResolvers<void>[] = []
-function newGate(): PromiseWithResolvers<void> {
-  const gate = Promise.withResolvers<void>()
-  gates.push(gate)
-  return gate
-}
-// Also after a test that failed: nothing may wait for it for ever.
-afterEach(() => {
-  for (const gate of gates) gate.resolve()
-})
+const newGate = gates()
 
 type Json = Record<string, unknown>
 

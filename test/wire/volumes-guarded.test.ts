@@ -1,25 +1,17 @@
 /** What must not go wrong with volumes when two things are done at once, or an admin sets a status by hand. */
 import assert from 'node:assert/strict'
-import { afterEach, describe, test } from 'node:test'
+import { describe, test } from 'node:test'
 import { freeVolume } from '../../src/servers/server-disks.ts'
 import { restAfter } from '../../src/volumes/volume-action.ts'
 import { updateVolume } from '../../src/volumes/volume-store.ts'
 import { assertFault } from '../support/assert-fault.ts'
+import { gates } from '../support/gates.ts'
 import { sharedCloud } from '../support/shared-cloud.ts'
 import { DATABASES, type TestCloud } from '../support/test-cloud.ts'
 import { actOn, assertOverQuota, cinder, makeSnapshot, makeVolume } from '../support/volume-requests.ts'
 import { attachVolume, statusOf } from '../support/volumes.ts'
 
-const gates: PromiseWithResolvers<void>[] = []
-function newGate(): PromiseWithResolvers<void> {
-  const gate = Promise.withResolvers<void>()
-  gates.push(gate)
-  return gate
-}
-// Also after a test that failed: nothing may wait for it for ever.
-afterEach(() => {
-  for (const gate of gates) gate.resolve()
-})
+const newGate = gates()
 
 const reset = (cloud: TestCloud, id: string, status: string) =>
   actOn(cloud.admin, id, { 'os-reset_status': { status } })

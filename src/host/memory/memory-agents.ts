@@ -1,5 +1,5 @@
 import type { Clock } from '../../lib/clock.ts'
-import type { GuestHealth } from '../guest-agent-host.ts'
+import { type GuestHealth, NO_HEALTH } from '../guest-agent-host.ts'
 import { HostError } from '../host-driver.ts'
 import type { MemoryMachine } from './memory-machine.ts'
 
@@ -35,15 +35,6 @@ export const newMemoryAgent = (): MemoryAgent => ({
   },
 })
 
-const NOTHING: Omit<GuestHealth, 'agent'> = {
-  version: null,
-  hostName: null,
-  operatingSystem: null,
-  fileSystems: null,
-  clockOffsetMs: null,
-  interfaces: [],
-}
-
 /** The promises of `GuestAgentHost` without guests. */
 export class MemoryAgents {
   readonly #machine: MemoryMachine
@@ -70,10 +61,10 @@ export class MemoryAgents {
 
   readGuestHealth(serverId: string): GuestHealth {
     const server = this.#machine.servers.get(serverId)
-    if (server?.power !== 'on' || !server.plan?.hardware.hasAgent) return { ...NOTHING, agent: 'none' }
+    if (server?.power !== 'on' || !server.plan?.hardware.hasAgent) return { ...NO_HEALTH, agent: 'none' }
     const { mood, health } = server.agent
-    if (mood === 'silent' || mood === 'garbage') return { ...NOTHING, agent: 'silent' }
-    return { ...(mood === 'refuses' ? NOTHING : structuredClone(health)), agent: 'answers' }
+    if (mood === 'silent' || mood === 'garbage') return { ...NO_HEALTH, agent: 'silent' }
+    return { ...(mood === 'refuses' ? NO_HEALTH : structuredClone(health)), agent: 'answers' }
   }
 
   #agentWith(serverId: string, userName: string): MemoryAgent {

@@ -1,16 +1,6 @@
 import { isIP } from 'node:net'
-import type { GuestHealth } from '../guest-agent-host.ts'
+import { type GuestHealth, NO_HEALTH } from '../guest-agent-host.ts'
 import { AgentError, cleanText, type GuestAgent } from './guest-agent.ts'
-
-/** What is known of a guest that says nothing. */
-export const NO_HEALTH: Omit<GuestHealth, 'agent'> = {
-  version: null,
-  hostName: null,
-  operatingSystem: null,
-  fileSystems: null,
-  clockOffsetMs: null,
-  interfaces: [],
-}
 
 /** How long each answer, and all of them, may take. */
 const ANSWER_MS = 2_000

@@ -5,12 +5,12 @@
  *
  * A server's other verbs need not wait for these: a guest that ends meanwhile ends the conversation with it.
  */
-import type { GuestAgentHost, GuestHealth } from '../guest-agent-host.ts'
+import { type GuestAgentHost, type GuestHealth, NO_HEALTH } from '../guest-agent-host.ts'
 import { HostError } from '../host-driver.ts'
 import { type AgentPort, readAgentPort } from './frozen-guest.ts'
 import type { Guest } from './guest.ts'
 import { AgentError, GuestAgent, refusalWithout } from './guest-agent.ts'
-import { NO_HEALTH, readHealth } from './guest-health.ts'
+import { readHealth } from './guest-health.ts'
 import { keyChanges } from './guest-keys.ts'
 import type { Guests } from './guests.ts'
 import { SharedReading } from './shared-reading.ts'
